@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX, TensorRT and a verified engine package."""

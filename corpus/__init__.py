@@ -1,0 +1,1 @@
+"""Raw sources to measured, filtered, deduplicated, mixed and tokenised shards."""

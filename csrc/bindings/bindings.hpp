@@ -1,0 +1,11 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace castline {
+
+void bind_text(pybind11::module_& m);
+void bind_tokenizer(pybind11::module_& m);
+void bind_runtime(pybind11::module_& m);
+
+}  // namespace castline

@@ -1,0 +1,7 @@
+#include "bindings/bindings.hpp"
+
+namespace castline {
+
+void bind_text(pybind11::module_& m) { (void)m; }
+
+}  // namespace castline

@@ -1,0 +1,1 @@
+"""The GQA model, its trainer and its checkpoints."""
