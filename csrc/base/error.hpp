@@ -8,9 +8,9 @@ namespace castline {
 
 /// What went wrong, as the C API's status codes and Python's error tree name it.
 enum class ErrorKind {
-  usage,    ///< the caller passed something it may not pass
-  data,     ///< bytes from outside (text, tokenizer, package) are not what they should be
-  device,   ///< the machine lacks something: memory, a file, a GPU, a library
+  usage,   ///< the caller passed something it may not pass
+  data,    ///< bytes from outside (text, tokenizer, package) are not what they should be
+  device,  ///< the machine lacks something: memory, a file, a GPU, a library
 };
 
 class Error : public std::runtime_error {

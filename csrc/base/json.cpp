@@ -22,8 +22,9 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& rule) const {
-    std::string found = pos_ < text_.size() ? "byte " + std::to_string(static_cast<unsigned char>(text_[pos_]))
-                                            : std::string("the end");
+    std::string found = pos_ < text_.size()
+                            ? "byte " + std::to_string(static_cast<unsigned char>(text_[pos_]))
+                            : std::string("the end");
     throw_data("[" + std::string(where_) + "] " + rule + ", but got " + found + " at offset " +
                std::to_string(pos_));
   }
@@ -315,7 +316,8 @@ const Value* Value::find(std::string_view key) const {
 const Value& Value::at(std::string_view key, std::string_view where) const {
   const Value* v = find(key);
   if (v == nullptr) {
-    throw_data("[" + std::string(where) + "] expected the member '" + std::string(key) + "', but it is missing");
+    throw_data("[" + std::string(where) + "] expected the member '" + std::string(key) +
+               "', but it is missing");
   }
   return *v;
 }

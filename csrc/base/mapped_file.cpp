@@ -15,8 +15,9 @@ namespace castline {
 
 MappedFile::MappedFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw_device("[open] expected a readable file at " + path + ", but got: " + std::strerror(errno));
-  struct stat info {};
+  if (fd < 0)
+    throw_device("[open] expected a readable file at " + path + ", but got: " + std::strerror(errno));
+  struct stat info{};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     throw_device("[open] expected a regular file at " + path + ", but got something else");

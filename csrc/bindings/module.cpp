@@ -1,7 +1,6 @@
 // castline._C: the core for Python. Each bind_* lives in the file named after its folder of csrc.
-#include "bindings/bindings.hpp"
-
 #include "base/error.hpp"
+#include "bindings/bindings.hpp"
 
 namespace py = pybind11;
 

@@ -27,18 +27,19 @@ inline int finish() {
 
 }  // namespace castline::test
 
-#define CHECK(expression) ::castline::test::report(static_cast<bool>(expression), #expression, __FILE__, __LINE__)
+#define CHECK(expression) \
+  ::castline::test::report(static_cast<bool>(expression), #expression, __FILE__, __LINE__)
 
 // The statement throws a std::exception whose message holds `part`.
-#define CHECK_THROWS(statement, part)                                                              \
-  do {                                                                                             \
-    std::string message_ = "(nothing was thrown)";                                                 \
-    try {                                                                                          \
-      statement;                                                                                   \
-    } catch (const std::exception& e_) {                                                           \
-      message_ = e_.what();                                                                        \
-    }                                                                                              \
-    const bool found_ = message_.find(part) != std::string::npos;                                  \
-    if (!found_) std::fprintf(stderr, "message was: %s\n", message_.c_str());                      \
-    ::castline::test::report(found_, #statement " throws " part, __FILE__, __LINE__);              \
+#define CHECK_THROWS(statement, part)                                                 \
+  do {                                                                                \
+    std::string message_ = "(nothing was thrown)";                                    \
+    try {                                                                             \
+      statement;                                                                      \
+    } catch (const std::exception& e_) {                                              \
+      message_ = e_.what();                                                           \
+    }                                                                                 \
+    const bool found_ = message_.find(part) != std::string::npos;                     \
+    if (!found_) std::fprintf(stderr, "message was: %s\n", message_.c_str());         \
+    ::castline::test::report(found_, #statement " throws " part, __FILE__, __LINE__); \
   } while (false)

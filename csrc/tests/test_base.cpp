@@ -16,7 +16,8 @@ namespace json = castline::json;
 namespace {
 
 void test_json() {
-  const auto v = json::parse(R"( {"a":[1,-2.5e1,true,null,"\u00e9\ud83d\ude00\n"],"big":9223372036854775808} )", "t");
+  const auto v =
+      json::parse(R"( {"a":[1,-2.5e1,true,null,"\u00e9\ud83d\ude00\n"],"big":9223372036854775808} )", "t");
   const auto& a = v.at("a", "t").as_array("t");
   CHECK(a.size() == 5);
   CHECK(a[0].is_integer() && a[0].as_integer("t") == 1);
@@ -26,7 +27,8 @@ void test_json() {
   CHECK(a[4].as_string("t") == "\xC3\xA9\xF0\x9F\x98\x80\n");
   CHECK(!v.at("big", "t").is_integer() && v.at("big", "t").as_number("t") > 9e18);
   CHECK(json::parse(R"("\ud800x")", "t").as_string("t") == "\xEF\xBF\xBDx");
-  for (const char* bad : {"", "{", "[1,]", "{\"a\" 1}", "01", "1.", "nul", "\"\x01\"", "\"\\x\"", "[1] 2", "-", "1e999"}) {
+  for (const char* bad :
+       {"", "{", "[1,]", "{\"a\" 1}", "01", "1.", "nul", "\"\x01\"", "\"\\x\"", "[1] 2", "-", "1e999"}) {
     CHECK_THROWS(json::parse(bad, "t"), "[t]");
   }
   CHECK_THROWS(json::parse(std::string(100000, '['), "t"), "256 levels");
@@ -36,12 +38,15 @@ void test_json() {
 
 void test_sha256() {
   // FIPS 180-4 examples, as published by NIST.
-  auto hash = [](std::string_view s) { return castline::sha256_hex(std::as_bytes(std::span(s.data(), s.size()))); };
+  auto hash = [](std::string_view s) {
+    return castline::sha256_hex(std::as_bytes(std::span(s.data(), s.size())));
+  };
   CHECK(hash("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(hash("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   CHECK(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  CHECK(hash(std::string(1000000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  CHECK(hash(std::string(1000000, 'a')) ==
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 void test_parallel() {
@@ -57,7 +62,8 @@ void test_parallel() {
         CHECK(std::accumulate(seen.begin(), seen.end(), std::size_t{0}) == count);
       }
     }
-    CHECK_THROWS(pool.run(100, 1, [](std::size_t, std::size_t) { castline::throw_usage("[x] boom"); }), "boom");
+    CHECK_THROWS(pool.run(100, 1, [](std::size_t, std::size_t) { castline::throw_usage("[x] boom"); }),
+                 "boom");
     std::atomic<int> after{0};
     pool.run(10, 1, [&](std::size_t b, std::size_t e) { after += static_cast<int>(e - b); });
     CHECK(after == 10);
