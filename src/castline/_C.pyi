@@ -57,11 +57,12 @@ class GenerateResult:
 class Engine:
     """A package opened for running (csrc/include/castline/castline.h).
 
-    Every method releases the GIL; calls from several threads take turns. `backend` is "cpu", "tensorrt" (an error
-    where it cannot run) or "auto" (the best this machine has); `threads` 0 means one per processor. Results do not
-    depend on the number of threads, to the bit. Ctrl-C stops a running call.
+    Every method releases the GIL; calls from several threads take turns. `backend` is "cpu", "tensorrt" (an
+    error where it cannot run) or "auto" (the best this machine has); `threads` 0 means one per processor.
+    Results do not depend on the number of threads, to the bit. Ctrl-C stops a running call.
 
-    Raises DataError for a damaged package, DeviceError for what the machine lacks, ValueError for a wrong argument.
+    Raises DataError for a damaged package, DeviceError for what the machine lacks, ValueError for a wrong
+    argument.
     """
 
     def __init__(
@@ -98,4 +99,4 @@ class Engine:
         """The logits after every token: [n, vocab_size]."""
 
     def verify(self) -> None:
-        """Check the SHA-256 of every file against package.json; raises DataError naming the first that differs."""
+        """Check the SHA-256 of every file against package.json; DataError names the first that differs."""
