@@ -9,6 +9,73 @@ import numpy.typing as npt
 
 __version__: str
 
+MEASUREMENTS: tuple[str, ...]
+"""The columns of `measure`, in order; each is defined in csrc/text/measure.hpp."""
+
+def measure(
+    texts: Sequence[str | bytes], threads: int = 1
+) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float64]]:
+    """Every number that a corpus rule looks at: for each name of `MEASUREMENTS` an array with one value per text.
+
+    Counts are int64, fractions and means float64 (0.0 where there is nothing to divide by). Characters are Unicode
+    code points. Bytes that are not UTF-8 never fail: they count as U+FFFD, as in `bytes.decode("utf-8", "replace")`.
+    Releases the GIL. `threads` 0 means one per processor; the result does not depend on it.
+    """
+
+def tokens(text: str | bytes) -> list[str]:
+    """The words and symbol runs that `measure` and the shingles are made of (csrc/text/tokens.hpp)."""
+
+def content_hashes(texts: Sequence[str | bytes], threads: int = 1) -> npt.NDArray[np.uint64]:
+    """A 128-bit hash of each text, white space runs as one space: uint64 [n, 2]. Equal rows are exact duplicates."""
+
+def minhash(
+    texts: Sequence[str | bytes],
+    kind: Literal["text", "code"] = "text",
+    permutations: int = 128,
+    threads: int = 1,
+) -> npt.NDArray[np.uint32]:
+    """MinHash signatures of the texts' shingles: uint32 [n, permutations].
+
+    A shingle is five consecutive words (all of a shorter text's words). Kind "text": lower-cased words, a Han character
+    being one; "code": identifiers, numbers and single symbols, case kept. The share of equal columns of two rows
+    estimates their Jaccard similarity. A text without words has 2**32 - 1 everywhere.
+    """
+
+def choose_bands(threshold: float, permutations: int = 128, recall: float = 0.98) -> tuple[int, int]:
+    """Bands and rows for locality-sensitive hashing that find a pair at `threshold` with at least `recall`."""
+
+def clusters(
+    count: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The connected components of `count` documents under the pairs: for each the smallest index in its cluster."""
+
+class DuplicateIndex:
+    """Near-duplicates among documents added in any number of batches (csrc/text/duplicates.hpp).
+
+    Documents are numbered in the order they come. The result depends neither on threads nor on how the documents
+    are divided into batches. A document without words is nobody's duplicate here.
+    """
+
+    def __init__(self, threshold: float = 0.7, permutations: int = 128, recall: float = 0.98) -> None: ...
+    @property
+    def bands(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    def __len__(self) -> int: ...
+    def add(
+        self, texts: Sequence[str | bytes], kind: Literal["text", "code"] = "text", threads: int = 1
+    ) -> None:
+        """Add documents; a code document and a text document never match. Releases the GIL."""
+
+    def pairs(
+        self, threads: int = 1
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Verified pairs (first < second, the Jaccard similarity of their shingle sets), sorted.
+
+        They are a spanning forest: enough pairs to connect every cluster, each truly at or above the threshold, and
+        none whose two documents are connected already. So a cluster of n gives n - 1 pairs, not n * (n - 1) / 2.
+        """
+
 class Tokenizer:
     """Byte-level BPE read from a Hugging Face tokenizer.json (csrc/tokenizer/tokenizer.hpp).
 
