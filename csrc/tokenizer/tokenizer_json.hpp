@@ -1,0 +1,36 @@
+// Reading Hugging Face's tokenizer.json into the parts that byte-level BPE needs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tokenizer/added_tokens.hpp"
+#include "tokenizer/bpe.hpp"
+#include "tokenizer/splitter.hpp"
+
+namespace castline::tokenizer {
+
+/// A tokenizer.json, checked: every id is below kMaxIds and names one token only.
+struct TokenizerFile {
+  std::unordered_map<std::string, std::uint32_t> vocabulary;  ///< tokens in the byte-level alphabet
+  std::vector<Merge> merges;
+  bool ignore_merges = false;  ///< a piece that is a token is that token, whatever the merges say
+  std::optional<std::uint32_t> unknown;
+  bool fuse_unknown = false;
+  std::vector<AddedToken> added_tokens;
+  std::vector<Step> steps;
+  std::vector<std::uint32_t> before;  ///< the ids that the post-processor puts before a single text
+  std::vector<std::uint32_t> after;   ///< and after it
+};
+
+constexpr std::uint32_t kMaxIds = 1U << 22;
+
+/// Throws a data error `[tokenizer.json] …` that names the member that is wrong, or the component that is
+/// not supported. `truncation` and `padding` are left to the caller, as transformers leaves them.
+TokenizerFile read_tokenizer_json(std::string_view json);
+
+}  // namespace castline::tokenizer
