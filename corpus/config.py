@@ -41,8 +41,7 @@ class Source(Table):
     def _is_a_folder_name(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
             raise ValueError(
-                "expected a name of at most 64 letters, digits, '.', '_' and '-' (it names a folder), "
-                f"but got {name!r}"
+                f"expected a name of at most 64 letters, digits, '.', '_' and '-' (it names a folder), but got {name!r}"
             )
         return name
 

@@ -44,9 +44,7 @@ def minhash(
 def choose_bands(threshold: float, permutations: int = 128, recall: float = 0.98) -> tuple[int, int]:
     """Bands and rows for locality-sensitive hashing that find a pair at `threshold` with at least `recall`."""
 
-def clusters(
-    count: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def clusters(count: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The connected components of `count` documents under the pairs: for each the smallest index in its cluster."""
 
 class DuplicateIndex:
@@ -62,14 +60,10 @@ class DuplicateIndex:
     @property
     def rows(self) -> int: ...
     def __len__(self) -> int: ...
-    def add(
-        self, texts: Sequence[str | bytes], kind: Literal["text", "code"] = "text", threads: int = 1
-    ) -> None:
+    def add(self, texts: Sequence[str | bytes], kind: Literal["text", "code"] = "text", threads: int = 1) -> None:
         """Add documents; a code document and a text document never match. Releases the GIL."""
 
-    def pairs(
-        self, threads: int = 1
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    def pairs(self, threads: int = 1) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Verified pairs (first < second, the Jaccard similarity of their shingle sets), sorted.
 
         They are a spanning forest: enough pairs to connect every cluster, each truly at or above the threshold, and

@@ -56,9 +56,7 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator or not path.strip():
-            raise RecipeError(
-                f"expected --set KEY=VALUE, but got '{override}'; for example --set train.steps=100"
-            )
+            raise RecipeError(f"expected --set KEY=VALUE, but got '{override}'; for example --set train.steps=100")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
