@@ -77,9 +77,7 @@ class CheckpointReader:
             with safe_open(self._files[stored], framework="pt") as file:
                 tensor: Tensor = file.get_tensor(stored)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"cannot read the tensor {stored} in {self._files[stored]}: {error}"
-            ) from error
+            raise CheckpointError(f"cannot read the tensor {stored} in {self._files[stored]}: {error}") from error
         if part is not None:
             tensor = unpack_qkv(self.config, tensor)[part]
         _check_finite(name, tensor, self._files[stored])
@@ -105,8 +103,7 @@ class CheckpointReader:
                 found, kind = tuple(part.get_shape()), part.get_dtype()
                 if found != shape:
                     raise CheckpointError(
-                        f"{self._files[name]}: expected the tensor {name} to be {list(shape)}, but found "
-                        f"{list(found)}"
+                        f"{self._files[name]}: expected the tensor {name} to be {list(shape)}, but found {list(found)}"
                     )
                 if kind not in _FLOATS:
                     raise CheckpointError(
@@ -217,8 +214,7 @@ def _check_finite(name: str, tensor: Tensor, file: Path | None) -> None:
     count = int((~tensor.isfinite()).sum())
     where = f"{file}: " if file else ""
     raise CheckpointError(
-        f"{where}expected finite values in the tensor {name}, but found {count} NaN or infinite of "
-        f"{tensor.numel()}"
+        f"{where}expected finite values in the tensor {name}, but found {count} NaN or infinite of {tensor.numel()}"
     )
 
 

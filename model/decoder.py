@@ -41,16 +41,12 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config)
         self.output = (
-            self.tok_embeddings
-            if config.tie_word_embeddings
-            else Linear(config.hidden_size, config.vocab_size)
+            self.tok_embeddings if config.tie_word_embeddings else Linear(config.hidden_size, config.vocab_size)
         )
         if not self.norm.weight.is_meta:
             initialize(self, seed)
 
-    def forward(
-        self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None) -> Tensor:
         """The logits of every position.
 
         Args:

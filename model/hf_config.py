@@ -134,8 +134,7 @@ def _refuse_unsupported(values: dict[str, Any], path: Path) -> None:
     for key, allowed in expected.items():
         if key in values and values[key] not in allowed:
             raise CheckpointError(
-                f"{path}: expected {key} to be {allowed[0]!r}, but found {values[key]!r}; castline does not "
-                "support it"
+                f"{path}: expected {key} to be {allowed[0]!r}, but found {values[key]!r}; castline does not support it"
             )
 
 
@@ -148,8 +147,7 @@ def _rope_theta(values: dict[str, Any], path: Path) -> float:
     # Dynamic scaling changes nothing up to max_position_embeddings, and castline never goes beyond it.
     if kind not in ("default", "dynamic"):
         raise CheckpointError(
-            f"{path}: expected a RoPE without scaling, but found the type '{kind}'; castline does not "
-            "support it"
+            f"{path}: expected a RoPE without scaling, but found the type '{kind}'; castline does not support it"
         )
     theta = parameters.get("rope_theta", values.get("rope_theta", _ROPE_THETA))
     if isinstance(theta, bool) or not isinstance(theta, int | float):
@@ -161,9 +159,7 @@ def _special_tokens(folder: Path, values: dict[str, Any]) -> SpecialTokens:
     """From `generation_config.json` where it is there (it wins in transformers too), else `config.json`."""
     generation = folder / "generation_config.json"
     if generation.is_file():
-        values = values | {
-            key: value for key, value in _read_object(generation, "").items() if value is not None
-        }
+        values = values | {key: value for key, value in _read_object(generation, "").items() if value is not None}
     eos = values.get("eos_token_id")
     bos, pad = values.get("bos_token_id"), values.get("pad_token_id")
     ids = eos if isinstance(eos, list) else [] if eos is None else [eos]

@@ -66,9 +66,7 @@ def layout_shapes(config: ModelConfig, layout: LayoutName) -> Shapes:
         if layout == "internlm2":
             shapes[_internlm2_name(name)] = shape
         elif name.endswith(_PACKED):
-            query, kv = (
-                heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads)
-            )
+            query, kv = (heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
             for part, rows in zip(_qkv_names(name), (query, kv, kv), strict=True):
                 shapes[part] = (rows, config.hidden_size)
         else:

@@ -148,9 +148,7 @@ def quantise(tensors: dict[str, Tensor]) -> None:
         (quantise, rf"expected the tensor {Q} in one of .*, but found I8"),
     ],
 )
-def test_a_wrong_tensor_is_named(
-    tmp_path: Path, damage: Callable[[dict[str, Tensor]], None], message: str
-) -> None:
+def test_a_wrong_tensor_is_named(tmp_path: Path, damage: Callable[[dict[str, Tensor]], None], message: str) -> None:
     folder = write_decoder(random_decoder(), tmp_path / "model")
     tensors = load_file(folder / "model.safetensors")
     damage(tensors)
