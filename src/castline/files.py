@@ -85,11 +85,16 @@ def _sync_folder(path: Path) -> None:
 
 def os_error(error: OSError, path: Path) -> Exception:
     """The castline error that says what the operating system refused, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return DeviceError(f"no space left on the disk while writing {path}; free some space and run again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DeviceError(f"cannot write {path}: {error.strerror}; choose a folder you may write to")
     return DeviceError(f"cannot write {path}: {error.strerror or error}")
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the operating system refused to write for want of space (or quota, or file size)."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,0 +1,45 @@
+"""The command `castline`: one app over the commands of this folder.
+
+castline corpus build recipe.toml --out corpus
+castline train run recipe.toml --out run
+castline compile run/checkpoint --out package
+"""
+
+from typing import Annotated
+
+import typer
+
+import castline
+from castline.cli import doctor, init
+from castline.cli.guard import guarded
+
+app = typer.Typer(
+    name="castline",
+    help="Raw text in, a finished and verified TensorRT engine out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("init")(guarded(init.init_command))
+app.command("doctor")(guarded(doctor.doctor_command))
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"castline {castline.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; it leaves with its exit code."""
+    app()
