@@ -1,24 +1,21 @@
 #include "tokenizer/tokenizer.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bindings/bindings.hpp"
+#include "bindings/ids.hpp"
 
 namespace py = pybind11;
 
 namespace castline {
 namespace {
-
-using Ids = std::vector<std::uint32_t>;
 
 /// The bytes of a Python object, or the UTF-8 form of a str; the view lives as long as the object.
 std::string_view text_of(const py::handle& text) {
@@ -35,33 +32,6 @@ std::string_view text_of(const py::handle& text) {
   return {data, static_cast<std::size_t>(size)};
 }
 
-/// Hands the vector over to numpy without copying it.
-py::array_t<std::uint32_t> to_array(Ids ids) {
-  auto owned = std::make_unique<Ids>(std::move(ids));
-  const py::capsule owner(owned.get(), [](void* p) { delete static_cast<Ids*>(p); });
-  const Ids* values = owned.release();
-  return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(values->size()), values->data(), owner);
-}
-
-/// Ids from any sequence of integers or integer array.
-Ids from_python(const py::object& values) {
-  const py::array array = py::array::ensure(values);
-  if (!array) throw py::error_already_set();
-  if (array.size() == 0) return {};
-  if (array.ndim() != 1 || (array.dtype().kind() != 'i' && array.dtype().kind() != 'u')) {
-    throw py::type_error("expected a one-dimensional sequence of integers as ids");
-  }
-  const auto wide = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>::ensure(array);
-  Ids ids;
-  ids.reserve(static_cast<std::size_t>(wide.size()));
-  for (py::ssize_t i = 0; i < wide.size(); ++i) {
-    const std::int64_t id = wide.at(i);
-    if (id < 0 || id > 0xFFFFFFFF) throw py::value_error("expected token ids, but got " + std::to_string(id));
-    ids.push_back(static_cast<std::uint32_t>(id));
-  }
-  return ids;
-}
-
 py::array_t<std::uint32_t> encode(const Tokenizer& tokenizer, const py::object& text, bool add_special) {
   const std::string_view view = text_of(text);
   Ids ids;
@@ -69,7 +39,7 @@ py::array_t<std::uint32_t> encode(const Tokenizer& tokenizer, const py::object& 
     const py::gil_scoped_release release;
     tokenizer.encode(view, ids, add_special);
   }
-  return to_array(std::move(ids));
+  return ids_to_python(std::move(ids));
 }
 
 std::vector<py::array_t<std::uint32_t>> encode_batch(const Tokenizer& tokenizer,
@@ -85,12 +55,12 @@ std::vector<py::array_t<std::uint32_t>> encode_batch(const Tokenizer& tokenizer,
   }
   std::vector<py::array_t<std::uint32_t>> arrays;
   arrays.reserve(ids.size());
-  for (Ids& one : ids) arrays.push_back(to_array(std::move(one)));
+  for (Ids& one : ids) arrays.push_back(ids_to_python(std::move(one)));
   return arrays;
 }
 
 py::bytes decode(const Tokenizer& tokenizer, const py::object& values, bool skip_special) {
-  const Ids ids = from_python(values);
+  const Ids ids = ids_from_python(values);
   std::string bytes;
   {
     const py::gil_scoped_release release;

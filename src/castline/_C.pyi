@@ -22,7 +22,7 @@ def measure(
     Releases the GIL. `threads` 0 means one per processor; the result does not depend on it.
     """
 
-def tokens(text: str | bytes, kind: Literal["text", "code"] = "text") -> list[str]:
+def tokens(text: str | bytes) -> list[str]:
     """The words and symbol runs that `measure` and the shingles are made of (csrc/text/tokens.hpp)."""
 
 def content_hashes(texts: Sequence[str | bytes], threads: int = 1) -> npt.NDArray[np.uint64]:
@@ -97,6 +97,12 @@ class StreamDecoder:
     def push(self, id: int) -> str: ...
     def finish(self) -> str: ...
 
+def cpu_levels() -> list[str]:
+    """The instruction sets that the kernels can use on this machine, lowest first: scalar, avx2, avx512.
+
+    The environment variable CASTLINE_CPU picks one; the default is the last.
+    """
+
 class GenerateResult:
     """What `Engine.generate` made."""
 
@@ -139,7 +145,7 @@ class Engine:
     def tokenizer(self) -> Tokenizer | None: ...
     def generate(
         self,
-        prompt_ids: Sequence[int],
+        prompt_ids: Sequence[int] | npt.NDArray[np.integer[Any]],
         max_tokens: int = 256,
         temperature: float = 0.0,
         top_k: int = 0,
@@ -153,10 +159,10 @@ class Engine:
         characters); returning False stops.
         """
 
-    def score(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+    def score(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """The natural log-probability of ids[1:], each given all before it: [n - 1]."""
 
-    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+    def logits(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """The logits after every token: [n, vocab_size]."""
 
     def verify(self) -> None:

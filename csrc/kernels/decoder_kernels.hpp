@@ -1,0 +1,77 @@
+// The inner loops of running a decoder, one table of functions per instruction set.
+//
+// Every function computes each output in an order that depends on the output's own inputs alone, never
+// on how many rows or channels a call covers. So splitting work over threads, or a sequence into prefill
+// and decoding, changes no bit. Between levels, floats differ in rounding; integer products do not.
+//
+// Matrices are row-major. A weight matrix is [channels, size] as a checkpoint stores it, read in place.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu_features.hpp"
+
+namespace castline::kernels {
+
+/// A dot product is summed in blocks of so many elements; int8 weights meet activations that are
+/// quantised with one scale per block.
+inline constexpr std::size_t kDotBlock = 1024;
+/// Largest magnitude of a quantised activation: a block of products with int8 weights then fits 32 bits.
+inline constexpr std::int32_t kActivationMax = 16383;
+static_assert(static_cast<std::int64_t>(kDotBlock) * kActivationMax * 127 <= INT32_MAX);
+
+/// Keys are cached transposed in blocks of so many positions: [position / 16][head_dim][16].
+inline constexpr std::size_t kKeyBlock = 16;
+
+constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+/// Scales of one quantised row of `size` activations.
+constexpr std::size_t dot_blocks(std::size_t size) { return (size + kDotBlock - 1) / kDotBlock; }
+
+/// One query head attending to the cache; `rows` consecutive positions of one sequence.
+struct AttentionTask {
+  const float* query;  ///< row r at query + r * query_stride, [head_dim], already rotated
+  std::size_t query_stride;
+  std::size_t rows;
+  std::size_t first;  ///< position of row 0: row r sees positions 0 … first + r
+  std::size_t head_dim;
+  float scale;          ///< multiplies the scores: 1 / sqrt(head_dim)
+  const float* keys;    ///< blocks as kKeyBlock describes, at least first + rows positions
+  const float* values;  ///< [positions, head_dim]
+  float* scores;        ///< scratch, rows * round_up(first + rows, kKeyBlock) floats
+  float* out;           ///< row r at out + r * out_stride, [head_dim]
+  std::size_t out_stride;
+};
+
+struct DecoderKernels {
+  /// y[r, c] = Σ x[r, i] · w[c, i] for r < rows, c < channels; y's rows are y_stride apart.
+  void (*matmul_f32)(const float* x, std::size_t rows, const float* w, std::size_t channels, std::size_t size,
+                     float* y, std::size_t y_stride);
+  /// The same for int8 weights, w[c, i] = q[c, i] · w_scale[c], and activations from quantize.
+  void (*matmul_i8)(const std::int16_t* x, const float* x_scale, std::size_t rows, const std::int8_t* w,
+                    const float* w_scale, std::size_t channels, std::size_t size, float* y,
+                    std::size_t y_stride);
+  /// x[r, i] ≈ q[r, i] · scale[r, i / kDotBlock], symmetric, |q| ≤ kActivationMax; a block with a value
+  /// that is not finite gets a NaN scale. scale: [rows, dot_blocks(size)].
+  void (*quantize)(const float* x, std::size_t rows, std::size_t size, std::int16_t* q, float* scale);
+  /// y = x / sqrt(mean(x²) + eps) · weight for one row (arXiv 1910.07467).
+  void (*rms_norm)(const float* x, const float* weight, std::size_t size, float eps, float* y);
+  /// Turns each of `heads` heads at x in place, element i with element i + head_dim / 2 (arXiv 2104.09864).
+  void (*rope)(float* x, std::size_t heads, std::size_t head_dim, const float* cos, const float* sin);
+  /// gate = silu(gate) · up (arXiv 2002.05202).
+  void (*swiglu)(float* gate, const float* up, std::size_t size);
+  /// x += y.
+  void (*add)(float* x, const float* y, std::size_t size);
+  /// out = softmax(scale · query · keysᵀ) · values over the positions a row may see.
+  void (*attention)(const AttentionTask& task);
+  float (*maximum)(const float* x, std::size_t size);
+  /// log Σ exp(x).
+  float (*log_sum_exp)(const float* x, std::size_t size);
+};
+
+/// The table of a level that this build has. Throws a device error on an architecture without it.
+const DecoderKernels& decoder_kernels(CpuLevel level);
+
+}  // namespace castline::kernels

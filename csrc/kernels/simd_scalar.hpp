@@ -1,0 +1,155 @@
+// The vector operations of the decoder kernels in plain C++: eight lanes that any compiler may vectorise.
+// Included once, by the source file of its level; see cpu_features.hpp for why nothing here is shared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace {
+
+struct Simd {
+  static constexpr std::size_t kLanes = 8;    // floats per vector
+  static constexpr std::size_t kShorts = 16;  // 16-bit integers per vector
+  static constexpr int kRows = 2;             // rows of a register tile, times four channels
+  struct F {
+    float v[kLanes];
+  };
+  struct I {
+    std::int32_t v[kLanes];
+  };
+  struct S {
+    std::int16_t v[kShorts];
+  };
+
+  static F set(float a) {
+    F r;
+    for (float& e : r.v) e = a;
+    return r;
+  }
+  static F load(const float* p) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static F load(const float* p, std::size_t n) {
+    F r = set(0.0F);
+    for (std::size_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static void store(float* p, const F& a) {
+    for (std::size_t i = 0; i < kLanes; ++i) p[i] = a.v[i];
+  }
+  static void store(float* p, const F& a, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) p[i] = a.v[i];
+  }
+  static F add(const F& a, const F& b) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] + b.v[i];
+    return r;
+  }
+  static F sub(const F& a, const F& b) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] - b.v[i];
+    return r;
+  }
+  static F mul(const F& a, const F& b) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] * b.v[i];
+    return r;
+  }
+  static F div(const F& a, const F& b) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] / b.v[i];
+    return r;
+  }
+  /// a · b + c; rounded twice here, once where the processor has a fused instruction.
+  static F fma(const F& a, const F& b, const F& c) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
+    return r;
+  }
+  /// The larger one; b where either is NaN.
+  static F max(const F& a, const F& b) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return r;
+  }
+  /// The smaller one; b where either is NaN.
+  static F min(const F& a, const F& b) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+    return r;
+  }
+  static F abs(const F& a) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = __builtin_fabsf(a.v[i]);
+    return r;
+  }
+  /// To the nearest integer, halves to even, for |a| < 2^22: adding 1.5 · 2^23 leaves no fraction bits.
+  static F round(const F& a) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = (a.v[i] + 12582912.0F) - 12582912.0F;
+    return r;
+  }
+  /// 2^a for integers -126 ≤ a ≤ 127; NaN for NaN.
+  static F power_of_two(const F& a) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i)
+      r.v[i] = __builtin_ldexpf(1.0F, a.v[i] == a.v[i] ? static_cast<int>(a.v[i]) : 0);
+    return r;
+  }
+  static void store_shorts(std::int16_t* p, const F& a, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) p[i] = static_cast<std::int16_t>(a.v[i]);
+  }
+  static float sum(const F& a) {
+    return ((a.v[0] + a.v[4]) + (a.v[2] + a.v[6])) + ((a.v[1] + a.v[5]) + (a.v[3] + a.v[7]));
+  }
+  static float largest(const F& a) {
+    float r = a.v[0];
+    for (const float e : a.v) r = e > r ? e : r;
+    return r;
+  }
+  static void sum4(const F* a, float* out) {
+    for (int i = 0; i < 4; ++i) out[i] = sum(a[i]);
+  }
+
+  static I zero() { return I{}; }
+  static S load(const std::int16_t* p) {
+    S r;
+    for (std::size_t i = 0; i < kShorts; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static S load(const std::int16_t* p, std::size_t n) {
+    S r{};
+    for (std::size_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static S load(const std::int8_t* p) {
+    S r;
+    for (std::size_t i = 0; i < kShorts; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static S load(const std::int8_t* p, std::size_t n) {
+    S r{};
+    for (std::size_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  /// acc + the products of neighbouring pairs, added.
+  static I dot(const I& acc, const S& a, const S& b) {
+    I r;
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      r.v[i] = acc.v[i] + a.v[2 * i] * b.v[2 * i] + a.v[2 * i + 1] * b.v[2 * i + 1];
+    }
+    return r;
+  }
+  static std::int32_t sum(const I& a) {
+    std::int32_t r = 0;
+    for (const std::int32_t e : a.v) r += e;
+    return r;
+  }
+  static void sum4(const I* a, std::int32_t* out) {
+    for (int i = 0; i < 4; ++i) out[i] = sum(a[i]);
+  }
+};
+
+}  // namespace

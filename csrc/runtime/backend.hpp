@@ -1,0 +1,45 @@
+// What every backend offers the engine: a sequence of tokens that grows, and the logits after them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace castline {
+
+/// Takes the logits after the token at `index` of the appended tokens; [vocab_size], valid during the call.
+using LogitsSink = std::function<void(std::size_t index, std::span<const float> logits)>;
+
+/// One growing sequence of tokens with its keys and values.
+class Sequence {
+ public:
+  virtual ~Sequence() = default;
+  virtual std::size_t length() const = 0;
+  /// Appends tokens, at least one, and calls `sink` in order for each whose index is `logits_from` or more.
+  /// The logits do not depend on how the tokens before were cut into calls.
+  virtual void append(std::span<const std::uint32_t> tokens, std::size_t logits_from,
+                      const LogitsSink& sink) = 0;
+};
+
+/// How a backend runs a model.
+struct BackendInfo {
+  std::string name;       ///< cpu, tensorrt
+  std::string weights;    ///< f32, int8, …
+  std::string processor;  ///< the instruction set, or the device
+  int threads = 0;
+  std::size_t weight_bytes = 0;
+};
+
+/// A model loaded onto a device. One sequence runs at a time.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// A sequence with room for `capacity` tokens. The backend must outlive it.
+  virtual std::unique_ptr<Sequence> start(std::size_t capacity) = 0;
+  virtual BackendInfo info() const = 0;
+};
+
+}  // namespace castline

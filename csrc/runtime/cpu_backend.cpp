@@ -1,0 +1,312 @@
+#include "runtime/cpu_backend.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <initializer_list>
+#include <string>
+
+#include "base/error.hpp"
+#include "runtime/aligned_buffer.hpp"
+
+namespace castline {
+namespace {
+
+// Tokens that pass through a layer together: enough that reading the weights is cheap beside the products.
+constexpr std::size_t kChunk = 512;
+// Rows of logits computed together.
+constexpr std::size_t kLogitRows = 32;
+// Positions of one attention task.
+constexpr std::size_t kAttentionRows = 24;
+// Channels of a product that are worth a task of their own; a multiple of the register tile.
+constexpr std::size_t kChannelGrain = 16;
+// Rows of a norm or a quantisation that are worth a task of their own.
+constexpr std::size_t kRowGrain = 4;
+
+}  // namespace
+
+// Per layer and key/value head: keys in blocks (kernels::kKeyBlock), values [capacity, head_dim].
+class CpuSequence final : public Sequence {
+ public:
+  CpuSequence(CpuBackend& backend, std::size_t capacity)
+      : backend_(backend),
+        config_(backend.config_),
+        kernels_(backend.kernels_),
+        capacity_(kernels::round_up(capacity, kernels::kKeyBlock)),
+        limit_(capacity),
+        keys_(cache_size()),
+        values_(cache_size()) {}
+
+  std::size_t length() const override { return length_; }
+
+  void append(std::span<const std::uint32_t> tokens, std::size_t logits_from,
+              const LogitsSink& sink) override {
+    if (tokens.size() > limit_ - length_) {
+      throw_usage("[append] expected at most " + std::to_string(limit_ - length_) + " more tokens, but got " +
+                  std::to_string(tokens.size()));
+    }
+    for (std::size_t done = 0; done < tokens.size(); done += kChunk) {
+      const std::span<const std::uint32_t> chunk =
+          tokens.subspan(done, std::min(kChunk, tokens.size() - done));
+      run_layers(chunk);
+      const std::size_t from = logits_from > done ? logits_from - done : 0;
+      if (from < chunk.size()) run_head(from, chunk.size(), done, sink);
+    }
+  }
+
+ private:
+  // What a product reads: [rows, size]. prepare() puts its quantised form into quantised_ and scales_.
+  struct Activations {
+    const float* x;
+    std::size_t rows;
+    std::size_t size;
+  };
+
+  std::size_t cache_size() const {
+    return config_.num_hidden_layers * config_.num_key_value_heads * capacity_ * config_.head_dim;
+  }
+  // Where a head's keys or values begin in their cache.
+  std::size_t cache_offset(std::size_t layer, std::size_t kv_head) const {
+    return (layer * config_.num_key_value_heads + kv_head) * capacity_ * config_.head_dim;
+  }
+
+  void reserve(std::size_t rows) {
+    const std::size_t queries = config_.num_attention_heads * config_.head_dim;
+    const std::size_t keys = config_.num_key_value_heads * config_.head_dim;
+    const std::size_t widest = std::max({config_.hidden_size, config_.intermediate_size, queries});
+    hidden_.reserve(rows * config_.hidden_size);
+    normed_.reserve(rows * config_.hidden_size);
+    query_.reserve(rows * queries);
+    key_.reserve(rows * keys);
+    value_.reserve(rows * keys);
+    attended_.reserve(rows * queries);
+    gate_.reserve(rows * config_.intermediate_size);
+    up_.reserve(rows * config_.intermediate_size);
+    change_.reserve(rows * config_.hidden_size);
+    quantised_.reserve(rows * widest);
+    scales_.reserve(rows * kernels::dot_blocks(widest));
+    cos_.reserve(rows * config_.head_dim / 2);
+    sin_.reserve(rows * config_.head_dim / 2);
+  }
+
+  void run_layers(std::span<const std::uint32_t> tokens) {
+    const std::size_t rows = tokens.size();
+    reserve(rows);
+    embed(tokens);
+    turn_angles(rows);
+    for (std::size_t i = 0; i < backend_.weights_.layers.size(); ++i) {
+      const LayerWeights& layer = backend_.weights_.layers[i];
+      norm(layer.input_norm, hidden_.data(), rows);
+      project_heads(layer, rows);
+      fill_cache(i, rows);
+      attend(i, rows);
+      add_product({attended_.data(), rows, layer.output.size}, layer.output);
+      norm(layer.post_attention_norm, hidden_.data(), rows);
+      gated(layer, rows);
+      add_product({gate_.data(), rows, layer.down.size}, layer.down);
+    }
+    length_ += rows;
+  }
+
+  void embed(std::span<const std::uint32_t> tokens) {
+    const Matrix& table = backend_.weights_.embedding;
+    for (std::size_t r = 0; r < tokens.size(); ++r) {
+      float* to = hidden_.data() + r * table.size;
+      if (table.type == DataType::f32) {
+        std::memcpy(to, table.f32(tokens[r]), table.size * sizeof(float));
+      } else {
+        const std::int8_t* from = table.i8(tokens[r]);
+        const float scale = table.scale[tokens[r]];
+        for (std::size_t i = 0; i < table.size; ++i) to[i] = static_cast<float>(from[i]) * scale;
+      }
+    }
+  }
+
+  // The cosine and sine of every pair's angle at each new position, in float as transformers computes them.
+  void turn_angles(std::size_t rows) {
+    const std::size_t pairs = config_.head_dim / 2;
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t i = 0; i < pairs; ++i) {
+        const float angle = static_cast<float>(length_ + r) * config_.rope_frequencies[i];
+        cos_.data()[r * pairs + i] = std::cos(angle);
+        sin_.data()[r * pairs + i] = std::sin(angle);
+      }
+    }
+  }
+
+  void norm(const float* weight, const float* x, std::size_t rows) {
+    const std::size_t size = config_.hidden_size;
+    backend_.pool_.run(rows, kRowGrain, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) {
+        kernels_.rms_norm(x + r * size, weight, size, config_.rms_norm_eps, normed_.data() + r * size);
+      }
+    });
+  }
+
+  // Must run before the products of x with these matrices: int8 ones take it quantised.
+  void prepare(const Activations& x, std::initializer_list<const Matrix*> matrices) {
+    const auto is_i8 = [](const Matrix* m) { return m->type == DataType::i8; };
+    if (std::none_of(matrices.begin(), matrices.end(), is_i8)) return;
+    const std::size_t blocks = kernels::dot_blocks(x.size);
+    backend_.pool_.run(x.rows, kRowGrain, [&](std::size_t begin, std::size_t end) {
+      kernels_.quantize(x.x + begin * x.size, end - begin, x.size, quantised_.data() + begin * x.size,
+                        scales_.data() + begin * blocks);
+    });
+  }
+
+  // y[r, c] for the channels [begin, end) of `w`; y holds all of w's channels per row.
+  void multiply(const Activations& x, const Matrix& w, std::size_t begin, std::size_t end, float* y) const {
+    if (begin >= end) return;
+    if (w.type == DataType::f32) {
+      kernels_.matmul_f32(x.x, x.rows, w.f32(begin), end - begin, w.size, y + begin, w.channels);
+    } else {
+      kernels_.matmul_i8(quantised_.data(), scales_.data(), x.rows, w.i8(begin), w.scale + begin, end - begin,
+                         w.size, y + begin, w.channels);
+    }
+  }
+
+  void project_heads(const LayerWeights& layer, std::size_t rows) {
+    const Activations x{normed_.data(), rows, config_.hidden_size};
+    prepare(x, {&layer.query, &layer.key, &layer.value});
+    // One loop over the channels of all three: a task may cover the end of one and the start of the next.
+    struct Part {
+      const Matrix& matrix;
+      float* y;
+    };
+    const Part parts[] = {
+        {layer.query, query_.data()}, {layer.key, key_.data()}, {layer.value, value_.data()}};
+    const std::size_t total = layer.query.channels + layer.key.channels + layer.value.channels;
+    backend_.pool_.run(total, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+      std::size_t first = 0;
+      for (const Part& part : parts) {
+        const std::size_t channels = part.matrix.channels;
+        const std::size_t from = std::clamp(begin, first, first + channels) - first;
+        const std::size_t to = std::clamp(end, first, first + channels) - first;
+        multiply(x, part.matrix, from, to, part.y);
+        first += channels;
+      }
+    });
+  }
+
+  void fill_cache(std::size_t layer, std::size_t rows) {
+    const std::size_t dim = config_.head_dim;
+    const std::size_t kv_heads = config_.num_key_value_heads;
+    const std::size_t heads = config_.num_attention_heads;
+    constexpr std::size_t kBlock = kernels::kKeyBlock;
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float* cos = cos_.data() + r * dim / 2;
+      const float* sin = sin_.data() + r * dim / 2;
+      float* key = key_.data() + r * kv_heads * dim;
+      kernels_.rope(query_.data() + r * heads * dim, heads, dim, cos, sin);
+      kernels_.rope(key, kv_heads, dim, cos, sin);
+      const std::size_t position = length_ + r;
+      for (std::size_t h = 0; h < kv_heads; ++h) {
+        float* block = keys_.data() + cache_offset(layer, h) + position / kBlock * kBlock * dim;
+        // A block is scored whole, so its unused positions must hold numbers.
+        if (position % kBlock == 0) std::fill_n(block, kBlock * dim, 0.0F);
+        for (std::size_t i = 0; i < dim; ++i) block[i * kBlock + position % kBlock] = key[h * dim + i];
+        std::memcpy(values_.data() + cache_offset(layer, h) + position * dim,
+                    value_.data() + (r * kv_heads + h) * dim, dim * sizeof(float));
+      }
+    }
+  }
+
+  void attend(std::size_t layer, std::size_t rows) {
+    const std::size_t dim = config_.head_dim;
+    const std::size_t heads = config_.num_attention_heads;
+    const std::size_t group = heads / config_.num_key_value_heads;
+    const std::size_t tiles = (rows + kAttentionRows - 1) / kAttentionRows;
+    backend_.pool_.run(heads * tiles, 1, [&](std::size_t begin, std::size_t end) {
+      thread_local AlignedBuffer<float> scores;
+      for (std::size_t task = begin; task < end; ++task) {
+        const std::size_t head = task / tiles;
+        const std::size_t row = task % tiles * kAttentionRows;
+        const std::size_t count = std::min(kAttentionRows, rows - row);
+        const std::size_t first = length_ + row;
+        scores.reserve(count * kernels::round_up(first + count, kernels::kKeyBlock));
+        const std::size_t offset = cache_offset(layer, head / group);
+        kernels_.attention({query_.data() + (row * heads + head) * dim, heads * dim, count, first, dim,
+                            1.0F / std::sqrt(static_cast<float>(dim)), keys_.data() + offset,
+                            values_.data() + offset, scores.data(),
+                            attended_.data() + (row * heads + head) * dim, heads * dim});
+      }
+    });
+  }
+
+  // hidden += x · wᵀ
+  void add_product(const Activations& x, const Matrix& w) {
+    prepare(x, {&w});
+    backend_.pool_.run(w.channels, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+      multiply(x, w, begin, end, change_.data());
+      for (std::size_t r = 0; r < x.rows; ++r) {
+        const std::size_t at = r * w.channels + begin;
+        kernels_.add(hidden_.data() + at, change_.data() + at, end - begin);
+      }
+    });
+  }
+
+  // gate = silu(gate) · up
+  void gated(const LayerWeights& layer, std::size_t rows) {
+    const Activations x{normed_.data(), rows, config_.hidden_size};
+    prepare(x, {&layer.gate, &layer.up});
+    backend_.pool_.run(layer.gate.channels, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+      multiply(x, layer.gate, begin, end, gate_.data());
+      multiply(x, layer.up, begin, end, up_.data());
+      for (std::size_t r = 0; r < rows; ++r) {
+        const std::size_t at = r * layer.gate.channels + begin;
+        kernels_.swiglu(gate_.data() + at, up_.data() + at, end - begin);
+      }
+    });
+  }
+
+  void run_head(std::size_t from, std::size_t to, std::size_t index, const LogitsSink& sink) {
+    const Matrix& head = backend_.weights_.head;
+    for (std::size_t r = from; r < to; r += kLogitRows) {
+      const std::size_t rows = std::min(kLogitRows, to - r);
+      logits_.reserve(rows * head.channels);
+      norm(backend_.weights_.final_norm, hidden_.data() + r * head.size, rows);
+      const Activations x{normed_.data(), rows, head.size};
+      prepare(x, {&head});
+      backend_.pool_.run(head.channels, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+        multiply(x, head, begin, end, logits_.data());
+      });
+      for (std::size_t i = 0; i < rows; ++i) {
+        sink(index + r + i, {logits_.data() + i * head.channels, head.channels});
+      }
+    }
+  }
+
+  CpuBackend& backend_;
+  const ModelConfig& config_;
+  const kernels::DecoderKernels& kernels_;
+  std::size_t capacity_;
+  std::size_t limit_;
+  std::size_t length_ = 0;
+  AlignedBuffer<float> keys_, values_;
+  AlignedBuffer<float> hidden_, normed_, query_, key_, value_, attended_, gate_, up_, change_, logits_;
+  AlignedBuffer<float> cos_, sin_;
+  AlignedBuffer<std::int16_t> quantised_;
+  AlignedBuffer<float> scales_;
+};
+
+CpuBackend::CpuBackend(const Package& package, int threads)
+    : config_(package.model()),
+      file_(package.path("cpu/weights.safetensors", "the CPU backend")),
+      weights_(Safetensors(file_.bytes(), package.folder() + "/cpu/weights.safetensors"), config_),
+      level_(kernels::cpu_level()),
+      kernels_(kernels::decoder_kernels(level_)),
+      pool_(threads) {}
+
+std::unique_ptr<Sequence> CpuBackend::start(std::size_t capacity) {
+  return std::make_unique<CpuSequence>(*this, capacity);
+}
+
+BackendInfo CpuBackend::info() const {
+  return {.name = "cpu",
+          .weights = weights_.head.type == DataType::f32 ? "f32" : "int8",
+          .processor = std::string(kernels::cpu_level_name(level_)),
+          .threads = pool_.threads(),
+          .weight_bytes = file_.size()};
+}
+
+}  // namespace castline

@@ -1,0 +1,91 @@
+#include "runtime/cpu_weights.hpp"
+
+#include <set>
+
+#include "base/error.hpp"
+
+namespace castline {
+namespace {
+
+std::string shape_text(const std::vector<std::size_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// Takes tensors by name and remembers which, to find those that nothing asked for.
+class Reader {
+ public:
+  explicit Reader(const Safetensors& file) : file_(file) {}
+
+  const float* vector(const std::string& name, std::size_t size) {
+    const TensorView& tensor = take(name, {size});
+    if (tensor.type != DataType::f32) {
+      throw_data("[" + file_.where() + ": " + name + "] expected the type F32, but got " +
+                 std::string(name_of(tensor.type)));
+    }
+    return tensor.as<float>();
+  }
+
+  Matrix matrix(const std::string& name, std::size_t channels, std::size_t size) {
+    const TensorView& tensor = take(name, {channels, size});
+    Matrix matrix{tensor.type, channels, size, tensor.data.data(), nullptr};
+    if (tensor.type == DataType::i8) matrix.scale = vector(name + ".scale", channels);
+    return matrix;
+  }
+
+  void check_all_taken() const {
+    for (const auto& [name, tensor] : file_.tensors()) {
+      if (taken_.count(name) == 0) {
+        throw_data("[" + file_.where() + ": " + name +
+                   "] expected only the tensors of a Llama decoder without biases, but got this one");
+      }
+    }
+  }
+
+ private:
+  const TensorView& take(const std::string& name, const std::vector<std::size_t>& shape) {
+    const TensorView& tensor = file_.at(name);
+    if (tensor.shape != shape) {
+      throw_data("[" + file_.where() + ": " + name + "] expected the shape " + shape_text(shape) +
+                 " that package.json's model gives, but got " + shape_text(tensor.shape));
+    }
+    taken_.insert(name);
+    return tensor;
+  }
+
+  const Safetensors& file_;
+  std::set<std::string> taken_;
+};
+
+LayerWeights read_layer(Reader& reader, const ModelConfig& config, std::size_t index) {
+  const std::string prefix = "model.layers." + std::to_string(index) + ".";
+  const std::size_t hidden = config.hidden_size;
+  const std::size_t queries = config.num_attention_heads * config.head_dim;
+  const std::size_t keys = config.num_key_value_heads * config.head_dim;
+  LayerWeights layer;
+  layer.input_norm = reader.vector(prefix + "input_layernorm.weight", hidden);
+  layer.query = reader.matrix(prefix + "self_attn.q_proj.weight", queries, hidden);
+  layer.key = reader.matrix(prefix + "self_attn.k_proj.weight", keys, hidden);
+  layer.value = reader.matrix(prefix + "self_attn.v_proj.weight", keys, hidden);
+  layer.output = reader.matrix(prefix + "self_attn.o_proj.weight", hidden, queries);
+  layer.post_attention_norm = reader.vector(prefix + "post_attention_layernorm.weight", hidden);
+  layer.gate = reader.matrix(prefix + "mlp.gate_proj.weight", config.intermediate_size, hidden);
+  layer.up = reader.matrix(prefix + "mlp.up_proj.weight", config.intermediate_size, hidden);
+  layer.down = reader.matrix(prefix + "mlp.down_proj.weight", hidden, config.intermediate_size);
+  return layer;
+}
+
+}  // namespace
+
+DecoderWeights::DecoderWeights(const Safetensors& file, const ModelConfig& config) {
+  Reader reader(file);
+  embedding = reader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
+  for (std::size_t i = 0; i < config.num_hidden_layers; ++i) layers.push_back(read_layer(reader, config, i));
+  final_norm = reader.vector("model.norm.weight", config.hidden_size);
+  head = config.tie_word_embeddings ? embedding
+                                    : reader.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
+  reader.check_all_taken();
+}
+
+}  // namespace castline

@@ -1,0 +1,121 @@
+#include "runtime/package.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "base/error.hpp"
+#include "base/mapped_file.hpp"
+#include "base/sha256.hpp"
+
+namespace castline {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A manifest may only name files inside its folder.
+bool stays_inside(const std::string& relative) {
+  const fs::path path(relative);
+  if (relative.empty() || path.is_absolute() || relative.find('\0') != std::string::npos) return false;
+  return std::none_of(path.begin(), path.end(), [](const fs::path& part) { return part == ".."; });
+}
+
+std::uint32_t token_id(const json::Value& value, std::size_t vocab_size, const std::string& where) {
+  const std::int64_t id = value.as_integer(where);
+  if (id < 0 || static_cast<std::uint64_t>(id) >= vocab_size) {
+    throw_data("[" + where + "] expected a token id below vocab_size = " + std::to_string(vocab_size) +
+               ", but got " + std::to_string(id));
+  }
+  return static_cast<std::uint32_t>(id);
+}
+
+std::vector<PackageFile> read_files(const json::Value& manifest, const std::string& where) {
+  std::vector<PackageFile> files;
+  for (const auto& [path, entry] : manifest.at("files", where).as_object(where + ".files")) {
+    const std::string at = where + ".files." + path;
+    if (!stays_inside(path)) throw_data("[" + at + "] expected a path inside the package");
+    const std::int64_t size = entry.at("size", at).as_integer(at + ".size");
+    if (size < 0) throw_data("[" + at + ".size] expected a size, but got " + std::to_string(size));
+    files.push_back(
+        {path, static_cast<std::uint64_t>(size), entry.at("sha256", at).as_string(at + ".sha256")});
+  }
+  return files;
+}
+
+void check_size(const std::string& folder, const PackageFile& file) {
+  std::error_code code;
+  const std::uintmax_t size = fs::file_size(fs::path(folder) / file.path, code);
+  if (code) {
+    throw_data("[package] expected the file " + file.path + ", which package.json lists, in " + folder +
+               ", but got: " + code.message());
+  }
+  if (size != file.size) {
+    throw_data("[package] expected " + file.path + " to have " + std::to_string(file.size) +
+               " bytes as package.json says, but it has " + std::to_string(size) + " (in " + folder +
+               "); the package is damaged, compile or copy it again");
+  }
+}
+
+}  // namespace
+
+Package::Package(const std::string& folder) : folder_(folder) {
+  const std::string where = (fs::path(folder) / "package.json").string();
+  std::error_code code;
+  if (!fs::is_regular_file(where, code)) {
+    throw_data("[package] expected a package, a folder with package.json, at " + folder +
+               ", but there is none; `castline compile` makes one");
+  }
+  const MappedFile file(where);
+  const json::Value manifest = json::parse(file.text(), where);
+  const std::int64_t schema = manifest.at("schema_version", where).as_integer(where + ": schema_version");
+  if (schema > kPackageSchema) {
+    throw_data("[package] expected schema_version " + std::to_string(kPackageSchema) + " or older in " +
+               where + ", but got " + std::to_string(schema) +
+               ": it was made by a newer castline; update castline, or compile the checkpoint with this one");
+  }
+  if (schema < 1) throw_data("[package] expected schema_version 1, but got " + std::to_string(schema));
+  castline_version_ = manifest.at("castline_version", where).as_string(where + ": castline_version");
+
+  const json::Value& generation = manifest.at("generation", where);
+  const std::string at = where + ": generation";
+  const std::int64_t context = generation.at("max_context", at).as_integer(at + ".max_context");
+  if (context < 1)
+    throw_data("[" + at + ".max_context] expected at least 1, but got " + std::to_string(context));
+  max_context_ = static_cast<std::size_t>(context);
+  model_ = ModelConfig::from_json(manifest.at("model", where), max_context_, where + ": model");
+  for (const json::Value& id : generation.at("eos_ids", at).as_array(at + ".eos_ids")) {
+    eos_ids_.push_back(token_id(id, model_.vocab_size, at + ".eos_ids"));
+  }
+  if (const json::Value* bos = generation.find("bos_id"); bos != nullptr && !bos->is_null()) {
+    bos_id_ = token_id(*bos, model_.vocab_size, at + ".bos_id");
+  }
+  files_ = read_files(manifest, where);
+  for (const PackageFile& listed : files_) check_size(folder_, listed);
+}
+
+bool Package::has(const std::string& relative) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const PackageFile& f) { return f.path == relative; });
+}
+
+std::string Package::path(const std::string& relative, const std::string& purpose) const {
+  if (!has(relative)) {
+    throw_data("[package] expected " + relative + " for " + purpose + ", but package.json in " + folder_ +
+               " lists no such file");
+  }
+  return (fs::path(folder_) / relative).string();
+}
+
+void Package::verify() const {
+  for (const PackageFile& file : files_) {
+    check_size(folder_, file);
+    const MappedFile mapped((fs::path(folder_) / file.path).string());
+    const std::string found = sha256_hex(mapped.bytes());
+    if (found != file.sha256) {
+      throw_data("[package] expected " + file.path + " to have the SHA-256 " + file.sha256 +
+                 " that package.json gives, but it has " + found + " (in " + folder_ +
+                 "); a byte has changed, compile or copy the package again");
+    }
+  }
+}
+
+}  // namespace castline

@@ -1,0 +1,54 @@
+// An engine package: a folder whose package.json names every file, its size and its SHA-256.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/model_config.hpp"
+
+namespace castline {
+
+/// The newest package.json that this runtime reads.
+inline constexpr std::int64_t kPackageSchema = 1;
+
+struct PackageFile {
+  std::string path;  ///< relative to the folder
+  std::uint64_t size = 0;
+  std::string sha256;
+};
+
+/// The checked contents of package.json. compile/package.py writes what this reads.
+class Package {
+ public:
+  /// Reads package.json in `folder`, and checks that every file it lists is there with its size. Throws a
+  /// data error.
+  explicit Package(const std::string& folder);
+
+  const std::string& folder() const { return folder_; }
+  const ModelConfig& model() const { return model_; }
+  /// Positions that a sequence may have, at most.
+  std::size_t max_context() const { return max_context_; }
+  const std::vector<std::uint32_t>& eos_ids() const { return eos_ids_; }
+  std::optional<std::uint32_t> bos_id() const { return bos_id_; }
+  const std::string& castline_version() const { return castline_version_; }
+  const std::vector<PackageFile>& files() const { return files_; }
+
+  bool has(const std::string& relative) const;
+  /// The path of a file that the manifest lists; a data error that says `purpose` where it does not.
+  std::string path(const std::string& relative, const std::string& purpose) const;
+  /// Reads every file and compares its SHA-256. Throws a data error naming the first that differs.
+  void verify() const;
+
+ private:
+  std::string folder_;
+  std::string castline_version_;
+  ModelConfig model_;
+  std::size_t max_context_ = 0;
+  std::vector<std::uint32_t> eos_ids_;
+  std::optional<std::uint32_t> bos_id_;
+  std::vector<PackageFile> files_;
+};
+
+}  // namespace castline
