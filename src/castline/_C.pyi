@@ -22,7 +22,7 @@ def measure(
     Releases the GIL. `threads` 0 means one per processor; the result does not depend on it.
     """
 
-def tokens(text: str | bytes) -> list[str]:
+def tokens(text: str | bytes, kind: Literal["text", "code"] = "text") -> list[str]:
     """The words and symbol runs that `measure` and the shingles are made of (csrc/text/tokens.hpp)."""
 
 def content_hashes(texts: Sequence[str | bytes], threads: int = 1) -> npt.NDArray[np.uint64]:
