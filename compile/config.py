@@ -1,0 +1,53 @@
+"""The recipe table `[compile]`: what a package is made of and how close it must be. Imports no numpy."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from castline.compile.formats import TARGETS, Target, WeightFormat
+from castline.recipe import Table
+
+
+class Bounds(Table):
+    """The highest mean KL divergence (nats per token) from the checkpoint that a weight format may have."""
+
+    f32: float = Field(1e-5, ge=0)
+    f16: float = Field(1e-2, ge=0)
+    bf16: float = Field(1e-2, ge=0)
+    int8: float = Field(0.03, ge=0)
+    fp8: float = Field(0.05, ge=0)
+    int4: float = Field(0.1, ge=0)
+
+    def of(self, weights: WeightFormat) -> float:
+        """The bound for one weight format."""
+        bound: float = getattr(self, weights)
+        return bound
+
+
+class CompileConfig(Table):
+    """What to build from a checkpoint."""
+
+    weights: WeightFormat = Field("f32", description="weight format; f32 and int8 so far")
+    targets: tuple[Target, ...] = Field((), description="backends to build; none: all installed")
+    context: int = Field(0, ge=0, description="longest sequence in tokens; 0: the model's")
+    batch: int = Field(1, ge=1, description="most sequences a TensorRT engine decodes at once")
+    compute_capability: tuple[str, ...] = Field((), description="of TensorRT engines; none: all offered")
+    kv: Literal["f32", "int8"] = Field("f32", description="format of the key/value cache; f32 so far")
+    verify_tokens: int = Field(1024, ge=64, description="held-out tokens the proof runs over")
+    verify_text: Path | None = Field(None, description="text for the proof, not the held-out one")
+    bounds: Bounds = Bounds()
+
+    @field_validator("targets")
+    @classmethod
+    def _once_and_in_order(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        return tuple(target for target in TARGETS if target in targets)
+
+    @field_validator("compute_capability")
+    @classmethod
+    def _capability_form(cls, capabilities: tuple[str, ...]) -> tuple[str, ...]:
+        for capability in capabilities:
+            major, dot, minor = capability.partition(".")
+            if not (dot and major.isdigit() and minor.isdigit()):
+                raise ValueError(f"expected compute capabilities such as '8.9', but got '{capability}'")
+        return tuple(sorted(set(capabilities), key=lambda value: [int(part) for part in value.split(".")]))

@@ -1,0 +1,224 @@
+"""A checkpoint as an ONNX graph: opset 24, standard operators only, with a key/value cache updated in place.
+
+Inputs, for a batch of B sequences of which S new tokens each are computed:
+
+    input_ids       int64 [B, S]
+    position_ids    int64 [B, S]        the position of every new token
+    write_indices   int64 [B]           where in the cache the new keys and values begin
+    logits_indices  int64 [N]           which of the S positions to give logits for (generation: the last one)
+    past_key_values.L.key, .value       [B, kv_heads, cache_length, head_dim], for every layer L
+
+Outputs:
+
+    logits          float32 [B, N, vocab]
+    present.L.key, .value               the caches with the new tokens written; may share the inputs' memory
+
+The cache has a fixed length, chosen by whoever runs the graph (up to the context it was compiled for); a
+token sees the cache up to its own position, so what lies behind does not matter. The same graph serves
+prefill (S > 1) and decode (S = 1). Weights keep the checkpoint's names; matrices are stored [in, out], as
+MatMul takes them, but for the embedding table [vocab, hidden].
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+import castline
+from castline.compile.formats import WeightFormat
+from castline.compile.onnx_writer import OnnxWriter
+from castline.compile.quantize import dequantize_int8, quantize_int8
+from castline.files import atomic_write, write_bytes
+from castline.model.checkpoint import CheckpointReader
+from castline.model.decoder import rotary_tables
+
+Array = NDArray[Any]
+
+DATA_SUFFIX = ".data"
+EMBEDDINGS = "model.embed_tokens.weight"
+
+
+def write_graph(reader: CheckpointReader, path: Path, *, weights: WeightFormat, half: bool, context: int) -> None:
+    """Write the graph of a checkpoint to `path`, and its weights beside it, to `path` with `.data` appended.
+
+    Args:
+        reader: the checkpoint
+        path: the graph file, `….onnx`
+        weights: "f32" and "f16" store what is computed with (`half` decides); "int8" quantises every matrix
+        half: compute in float16 (TensorRT) instead of float32 (ONNX Runtime on a CPU)
+        context: positions the rotary tables cover: the longest sequence
+    """
+    data = path.with_name(path.name + DATA_SUFFIX)
+    with atomic_write(data) as file:
+        writer = OnnxWriter(file, data.name)
+        _Decoder(reader, writer, np.float16 if half else np.float32, weights == "int8").build(context)
+    metadata = {"castline.context": str(context), "castline.weights": weights}
+    write_bytes(path, writer.save("decoder", castline.__version__, metadata))
+
+
+def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
+    """A function that gives the weights of a graph file by checkpoint name: [out, in], dequantised."""
+    model = onnx.load(path, load_external_data=False)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def weight(name: str) -> Array:
+        array: Array = onnx.numpy_helper.to_array(tensors[name], base_dir=str(path.parent))
+        return array
+
+    def tensor(name: str) -> NDArray[np.float32]:
+        stored = weight(name)
+        if stored.ndim == 2 and name != EMBEDDINGS:
+            stored = stored.T
+        if stored.dtype == np.int8:
+            return dequantize_int8(stored, weight(f"{name}.scale").astype(np.float32))
+        return np.ascontiguousarray(stored, np.float32)
+
+    return tensor
+
+
+class _Decoder:
+    """Emits the nodes of a Llama-layout decoder; a value is known by its name in the graph."""
+
+    def __init__(self, reader: CheckpointReader, writer: OnnxWriter, dtype: Any, quantize: bool) -> None:
+        self.reader = reader
+        self.config = reader.config
+        self.writer = writer
+        self.dtype = dtype
+        self.quantize = quantize
+
+    def build(self, context: int) -> None:
+        config, writer = self.config, self.writer
+        ids = writer.input("input_ids", np.int64, ["batch", "sequence"])
+        self.positions = writer.input("position_ids", np.int64, ["batch", "sequence"])
+        self.write_indices = writer.input("write_indices", np.int64, ["batch"])
+        chosen = writer.input("logits_indices", np.int64, ["logits"])
+
+        cos, sin = rotary_tables(config, torch.arange(context))
+        self.cos = writer.weight("rotary.cos", cos.numpy().astype(self.dtype))
+        self.sin = writer.weight("rotary.sin", sin.numpy().astype(self.dtype))
+        heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        self.split_heads = writer.weight("shape.heads", np.array([0, 0, heads, size], np.int64))
+        self.split_kv_heads = writer.weight("shape.kv_heads", np.array([0, 0, kv_heads, size], np.int64))
+        self.join_heads = writer.weight("shape.joined", np.array([0, 0, heads * size], np.int64))
+
+        cache_shape: list[int | str] = ["batch", kv_heads, "cache_length", size]
+        caches = [
+            [writer.input(f"past_key_values.{layer}.{part}", self.dtype, cache_shape) for part in ("key", "value")]
+            for layer in range(config.num_hidden_layers)
+        ]
+        self.mask = self._mask(caches[0][0])
+
+        hidden = self._embed(ids)
+        for layer, (keys, values) in enumerate(caches):
+            hidden = self._layer(hidden, layer, keys, values)
+        hidden = writer.node("Gather", [hidden, chosen], "/model/chosen", axis=1)
+        hidden = self._norm(hidden, "model.norm")
+        logits = self._head(hidden)
+        writer.node("Cast", [logits], "/logits", output="logits", to=1)
+
+        writer.output("logits", np.float32, ["batch", "logits", config.vocab_size])
+        for layer in range(config.num_hidden_layers):
+            for part in ("key", "value"):
+                writer.output(f"present.{layer}.{part}", self.dtype, cache_shape)
+
+    def _mask(self, cache: str) -> str:
+        """Booleans [B, 1, S, cache_length]: a new token sees the cache up to its own position."""
+        node, path = self.writer.node, "/model/mask"
+        length = node("Shape", [cache], path, start=2, end=3)
+        scalar = node("Squeeze", [length], path)
+        zero = self.writer.weight("zero", np.array(0, np.int64))
+        one = self.writer.weight("one", np.array(1, np.int64))
+        index = node("Range", [zero, scalar, one], path)
+        axes = self.writer.weight("axes.heads_and_cache", np.array([1, 3], np.int64))
+        position = node("Unsqueeze", [self.positions, axes], path)
+        return node("LessOrEqual", [index, position], path)
+
+    def _layer(self, hidden: str, layer: int, keys: str, values: str) -> str:
+        name, path = f"model.layers.{layer}", f"/model/layers.{layer}"
+        node = self.writer.node
+
+        normed = self._norm(hidden, f"{name}.input_layernorm")
+        query = self._rotate(self._heads(normed, f"{name}.self_attn.q_proj", self.split_heads), "q", path)
+        key = self._rotate(self._heads(normed, f"{name}.self_attn.k_proj", self.split_kv_heads), "k", path)
+        value = self._heads(normed, f"{name}.self_attn.v_proj", self.split_kv_heads)
+        keys = self._cache(keys, key, f"present.{layer}.key", f"{path}/self_attn/key_cache")
+        values = self._cache(values, value, f"present.{layer}.value", f"{path}/self_attn/value_cache")
+        attended = node("Attention", [query, keys, values, self.mask], f"{path}/self_attn")
+        attended = node("Transpose", [attended], f"{path}/self_attn/join", perm=[0, 2, 1, 3])
+        attended = node("Reshape", [attended, self.join_heads], f"{path}/self_attn/join")
+        hidden = node("Add", [hidden, self._linear(attended, f"{name}.self_attn.o_proj")], f"{path}/self_attn/residual")
+
+        normed = self._norm(hidden, f"{name}.post_attention_layernorm")
+        gate = self._linear(normed, f"{name}.mlp.gate_proj")
+        activated = node("Mul", [gate, node("Sigmoid", [gate], f"{path}/mlp/act_fn")], f"{path}/mlp/act_fn")
+        product = node("Mul", [activated, self._linear(normed, f"{name}.mlp.up_proj")], f"{path}/mlp/product")
+        return node("Add", [hidden, self._linear(product, f"{name}.mlp.down_proj")], f"{path}/mlp/residual")
+
+    def _heads(self, hidden: str, name: str, shape: str) -> str:
+        """Project [B, S, hidden] and split into heads: [B, heads, S, head_dim]."""
+        path = _path(name)
+        projected = self.writer.node("Reshape", [self._linear(hidden, name), shape], path)
+        return self.writer.node("Transpose", [projected], path, perm=[0, 2, 1, 3])
+
+    def _rotate(self, heads: str, which: str, path: str) -> str:
+        inputs = [heads, self.cos, self.sin, self.positions]
+        return self.writer.node("RotaryEmbedding", inputs, f"{path}/self_attn/{which}_rotary")
+
+    def _cache(self, past: str, new: str, present: str, path: str) -> str:
+        return self.writer.node("TensorScatter", [past, new, self.write_indices], path, output=present, axis=-2)
+
+    def _norm(self, hidden: str, name: str) -> str:
+        weight = self.writer.weight(f"{name}.weight", self._tensor(f"{name}.weight").astype(self.dtype))
+        return self.writer.node(
+            "RMSNormalization", [hidden, weight], _path(name), axis=-1, epsilon=self.config.rms_norm_eps
+        )
+
+    def _linear(self, hidden: str, name: str) -> str:
+        """hidden · Wᵀ, with W the checkpoint's matrix [out, in]."""
+        return self.writer.node("MatMul", [hidden, self._matrix(f"{name}.weight")], _path(name))
+
+    def _matrix(self, name: str) -> str:
+        """The value that holds the transpose [in, out] of a matrix of the checkpoint."""
+        matrix = self._tensor(name)
+        if not self.quantize:
+            return self.writer.weight(name, matrix.T.astype(self.dtype))
+        quantized, scale = quantize_int8(matrix)
+        return self._dequantize(name, quantized.T, scale, axis=1)
+
+    def _embed(self, ids: str) -> str:
+        table = self._tensor(EMBEDDINGS)
+        if self.quantize:
+            quantized, scale = quantize_int8(table)
+            self.table = self._dequantize(EMBEDDINGS, quantized, scale, axis=0)
+        else:
+            self.table = self.writer.weight(EMBEDDINGS, table.astype(self.dtype))
+        return self.writer.node("Gather", [self.table, ids], "/model/embed_tokens", axis=0)
+
+    def _head(self, hidden: str) -> str:
+        if not self.config.tie_word_embeddings:
+            return self._linear(hidden, "lm_head")
+        transposed = self.writer.node("Transpose", [self.table], "/lm_head", perm=[1, 0])
+        return self.writer.node("MatMul", [hidden, transposed], "/lm_head")
+
+    def _dequantize(self, name: str, quantized: Array, scale: NDArray[np.float32], axis: int) -> str:
+        inputs = [
+            self.writer.weight(name, quantized),
+            self.writer.weight(f"{name}.scale", scale.astype(self.dtype)),
+        ]
+        return self.writer.node("DequantizeLinear", inputs, _path(name), axis=axis)
+
+    def _tensor(self, name: str) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = self.reader.tensor(name).float().numpy()
+        return array
+
+
+def _path(name: str) -> str:
+    """The node path of a module or tensor: `model.layers.0.mlp.up_proj` -> `/model/layers.0/mlp/up_proj`."""
+    parts = name.removesuffix(".weight").split(".")
+    if parts[:2] == ["model", "layers"]:
+        parts[1:3] = [f"layers.{parts[2]}"]
+    return "/" + "/".join(parts)

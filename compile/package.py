@@ -1,0 +1,173 @@
+"""The engine package on disk: a folder with a manifest that names every file and its hash.
+
+    package.json            the manifest (`Manifest` below), written last
+    tokenizer.json          Hugging Face format; missing where the checkpoint has none
+    tokenizer/              what else the checkpoint says of its tokenizer, as it is: the chat template, …
+    cpu/weights.safetensors the CPU runtime's weights (cpu_weights.py)
+    onnx/model.onnx         the graph for ONNX Runtime (graph.py), its weights in model.onnx.data
+    TARGET/model.onnx       for a TensorRT target: the graph its engine is built from, weights beside it
+    TARGET/model.engine     the engine
+    verification.json       how far each backend is from the checkpoint (verify.py)
+    golden.safetensors      tokens and the checkpoint's log-probabilities, to prove it again (golden.py)
+
+A package is made in a temporary folder beside its place and renamed when it is proven. The C++ reader of the
+same manifest is csrc/runtime/.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import ValidationError, field_validator
+
+from castline.compile.formats import WeightFormat
+from castline.errors import DataError, PackageError, RecipeError
+from castline.files import read_json, sha256_file, write_json
+from castline.model.config import ModelConfig
+from castline.recipe import Table
+
+SCHEMA_VERSION = 1
+MANIFEST = "package.json"
+VERIFICATION = "verification.json"
+GOLDEN = "golden.safetensors"
+
+Status = Literal["passed", "failed", "built_not_run"]
+
+
+class FileEntry(Table):
+    """One file of a package."""
+
+    size: int
+    sha256: str
+
+
+class Generation(Table):
+    """What generating needs to know beside the model."""
+
+    eos_ids: tuple[int, ...]
+    bos_id: int | None
+    max_context: int
+
+
+class Backend(Table):
+    """One backend: its weight format, whether it is proven, its main file, and what else there is to say."""
+
+    weights: WeightFormat
+    status: Status
+    file: str
+    engine: dict[str, Any] | None = None
+    """TensorRT only: library, version, compute capabilities, shapes (tensorrt.EngineInfo)."""
+
+
+class Provenance(Table):
+    """Where a package comes from: the checkpoint, by content, and the origin the checkpoint names."""
+
+    checkpoint_sha256: str
+    compile: dict[str, Any]
+    """The resolved `[compile]` table."""
+    origin: dict[str, Any] | None = None
+    """The checkpoint's castline.json: the run that trained it, and its corpus's manifest."""
+
+
+class Manifest(Table):
+    """package.json."""
+
+    schema_version: int
+    castline_version: str
+    model: ModelConfig
+    generation: Generation
+    tokenizer: str | None
+    files: dict[str, FileEntry]
+    backends: dict[str, Backend]
+    provenance: Provenance
+    tools: dict[str, str]
+    not_reproducible: tuple[str, ...] = ()
+    """Files that two builds from the same inputs may write differently."""
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"expected paths inside the package, but found '{name}'")
+        return files
+
+
+def file_entries(package: Path) -> dict[str, FileEntry]:
+    """Size and hash of every file of a package folder but the manifest, by path, in order."""
+    names = sorted(
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path != package / MANIFEST
+    )
+    return {name: file_entry(package / name) for name in names}
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Size and hash of one file."""
+    return FileEntry(size=path.stat().st_size, sha256=sha256_file(path))
+
+
+def write_manifest(package: Path, manifest: Manifest) -> None:
+    """Write package.json."""
+    write_json(package / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def is_package(path: Path) -> bool:
+    """Whether a folder looks like a package."""
+    return (path / MANIFEST).is_file()
+
+
+def read_manifest(package: Path) -> Manifest:
+    """Read package.json.
+
+    Raises:
+        PackageError: there is none, it is damaged, or its schema is newer than this castline.
+    """
+    try:
+        values = read_json(package / MANIFEST)
+    except DataError as error:
+        raise PackageError(f"{package} is no readable package: {error}") from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise PackageError(f"{package / MANIFEST}: expected a package manifest with a schema_version")
+    if version > SCHEMA_VERSION:
+        raise PackageError(
+            f"{package / MANIFEST}: expected schema version {SCHEMA_VERSION} or older, but found {version}; "
+            "a newer castline made this package: update castline"
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PackageError(f"{package / MANIFEST}: {where}: {first['msg']}; the manifest is damaged") from None
+
+
+def check_files(package: Path, manifest: Manifest) -> None:
+    """Compare every file with the manifest.
+
+    Raises:
+        PackageError: a file is missing or changed; it is named.
+    """
+    for name, entry in manifest.files.items():
+        path = package / name
+        if not path.is_file():
+            raise PackageError(f"{package}: {name} is missing; copy the package again or compile it again")
+        size = path.stat().st_size
+        if size != entry.size:
+            raise PackageError(f"{path}: expected {entry.size} bytes, but found {size}; the file was cut or changed")
+        if sha256_file(path) != entry.sha256:
+            raise PackageError(f"{path}: its SHA-256 is not the manifest's; the file was changed")
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to put a package where something else is.
+
+    Raises:
+        RecipeError: `out` is a file, or a folder that is neither empty nor a package.
+    """
+    if out.is_dir() and (is_package(out) or not any(out.iterdir())):
+        return
+    if out.exists():
+        raise RecipeError(f"--out {out}: expected a new folder or a package to replace, but found something else")

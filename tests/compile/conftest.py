@@ -1,0 +1,61 @@
+"""Small random checkpoints, written by transformers itself: independent of castline's own writer and decoder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import LlamaConfig, LlamaForCausalLM
+
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "rope_theta": 10_000.0,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def random_llama(folder: Path, seed: int = 1, **changes: Any) -> LlamaForCausalLM:
+    """A Llama of transformers' making with weights large enough for every part to matter; saved to `folder`."""
+    model = LlamaForCausalLM(LlamaConfig(**SMALL | changes)).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        parameter.copy_(1 + 0.2 * noise if parameter.dim() == 1 else noise / parameter.shape[-1] ** 0.5)
+    model.save_pretrained(folder)
+    return model
+
+
+def reference(model: LlamaForCausalLM, ids: Sequence[int]) -> NDArray[np.float32]:
+    """transformers' logits [len(ids), vocab]."""
+    logits: NDArray[np.float32] = model(torch.tensor([list(ids)])).logits[0].numpy()
+    return logits
+
+
+def random_ids(count: int, vocab: int = 320, seed: int = 0) -> list[int]:
+    ids: list[int] = np.random.default_rng(seed).integers(0, vocab, count).tolist()
+    return ids
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint without a tokenizer."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    random_llama(folder)
+    return folder

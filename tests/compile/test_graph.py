@@ -1,0 +1,155 @@
+"""The ONNX graph in ONNX Runtime against transformers, and what the file is made of."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from castline.compile.formats import WeightFormat
+from castline.compile.graph import read_graph_weights, write_graph
+from castline.compile.onnx_runtime import OnnxModel
+from castline.errors import CheckpointError, CompileError
+from castline.model.checkpoint import CheckpointReader
+
+from .conftest import random_ids, random_llama, reference
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"num_attention_heads": 4, "num_key_value_heads": 2},
+        {
+            "hidden_size": 72,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 3,
+            "head_dim": 16,
+            "tie_word_embeddings": True,
+        },
+        {"hidden_size": 72, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 64, "rope_theta": 1e6},
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "hidden_size": 50, "head_dim": 10, "rms_norm_eps": 1e-3},
+    ],
+    ids=["gqa", "three kv heads, tied", "one kv head of 64", "odd sizes"],
+)
+@pytest.mark.parametrize("decode", [0, 7, 40], ids=["prefill", "prefill and decode", "decode"])
+def test_logits_equal_those_of_transformers(tmp_path: Path, shape: dict[str, float], decode: int) -> None:
+    model = random_llama(tmp_path / "checkpoint", **shape)
+    graph = tmp_path / "model.onnx"
+    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights="f32", half=False, context=64)
+    ids = random_ids(40)
+    logits = OnnxModel(graph, threads=1).logits(ids, decode=decode)
+    np.testing.assert_allclose(logits, reference(model, ids), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("weights", "half"), [("f32", False), ("int8", False), ("f16", True), ("int8", True)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, half: bool, tied: bool) -> None:
+    random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied)
+    graph = tmp_path / "model.onnx"
+    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights=weights, half=half, context=64)
+    onnx.checker.check_model(str(graph), full_check=True)
+    model = onnx.load(graph, load_external_data=False)
+    assert (model.opset_import[0].version, model.ir_version) == (24, 11)
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    assert "/model/layers.1/mlp/down_proj/MatMul" in names
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    assert set(CheckpointReader(tmp_path / "checkpoint").names()) <= initializers
+    assert ("lm_head.weight" in initializers) is not tied
+    operators = {node.op_type for node in model.graph.node}
+    assert {"Attention", "RotaryEmbedding", "TensorScatter", "RMSNormalization"} <= operators
+    assert ("DequantizeLinear" in operators) is (weights == "int8")
+
+
+def test_half_precision_is_close_to_the_checkpoint(tmp_path: Path) -> None:
+    model = random_llama(tmp_path / "checkpoint")
+    graph = tmp_path / "model.onnx"
+    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights="f16", half=True, context=64)
+    ids = random_ids(40)
+    expected = reference(model, ids)
+    error = np.abs(OnnxModel(graph, threads=1).logits(ids, decode=5) - expected).max()
+    assert 0 < error < 2e-2 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_int8_weights_are_within_half_a_step_of_the_checkpoint(checkpoint: Path, tmp_path: Path, half: bool) -> None:
+    reader = CheckpointReader(checkpoint)
+    write_graph(reader, tmp_path / "model.onnx", weights="int8", half=half, context=64)
+    stored = read_graph_weights(tmp_path / "model.onnx")
+    for name in reader.names():
+        original = reader.tensor(name).numpy()
+        difference = np.abs(stored(name) - original)
+        if original.ndim == 2:
+            # Half a step of max / 127, and in half precision the rounding of the scale over at most 127 steps.
+            row_max = np.abs(original).max(axis=1, keepdims=True)
+            assert (difference <= row_max * (0.5 / 127 + (2**-11 if half else 1e-6))).all(), name
+            assert difference.max() > 0
+        else:
+            assert difference.max() <= (2**-11 * np.abs(original).max() if half else 0)
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    digests = []
+    for folder in ("a", "b"):
+        write_graph(CheckpointReader(checkpoint), tmp_path / folder / "m.onnx", weights="int8", half=True, context=64)
+        files = sorted((tmp_path / folder).iterdir())
+        digests.append([(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files])
+    assert digests[0] == digests[1]
+    assert [name for name, _ in digests[0]] == ["m.onnx", "m.onnx.data"]
+
+
+def test_a_batch_of_sequences_of_different_lengths(checkpoint: Path, tmp_path: Path) -> None:
+    """Rows padded on the right do not disturb each other: the mask hides what lies behind a row's position."""
+    import onnxruntime
+
+    graph = tmp_path / "model.onnx"
+    write_graph(CheckpointReader(checkpoint), graph, weights="f32", half=False, context=64)
+    alone = OnnxModel(graph, threads=1)
+    long, short = random_ids(12), random_ids(5, seed=1)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    caches = {
+        value.name: np.zeros((2, 2, 20, 16), np.float32)
+        for value in session.get_inputs()
+        if value.name.startswith("past")
+    }
+    inputs = {
+        "input_ids": np.array([long, short + [0] * 7]),
+        "position_ids": np.stack([np.arange(12)] * 2),
+        "write_indices": np.zeros(2, np.int64),
+        "logits_indices": np.arange(12),
+    }
+    onnxruntime.set_default_logger_severity(3)
+    first, *caches_after = session.run(None, inputs | caches)
+    np.testing.assert_allclose(first[0], alone.logits(long), atol=1e-5)
+    np.testing.assert_allclose(first[1, :5], alone.logits(short), atol=1e-5)
+    # The next token of each row goes where the row ends, over what the padding wrote.
+    following = {
+        "input_ids": np.array([[7], [9]]),
+        "position_ids": np.array([[12], [5]]),
+        "write_indices": np.array([12, 5]),
+        "logits_indices": np.array([0]),
+    }
+    second = session.run(["logits"], following | dict(zip(caches, caches_after, strict=True)))[0]
+    np.testing.assert_allclose(second[0], alone.logits([*long, 7])[-1:], atol=1e-5)
+    np.testing.assert_allclose(second[1], alone.logits([*short, 9])[-1:], atol=1e-5)
+
+
+def test_a_nan_in_the_weights_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    model = random_llama(tmp_path / "checkpoint")
+    model.model.layers[1].mlp.up_proj.weight[3, 4] = float("nan")
+    model.save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match=r"model\.layers\.1\.mlp\.up_proj\.weight.*1 NaN"):
+        write_graph(
+            CheckpointReader(tmp_path / "checkpoint"), tmp_path / "out" / "m.onnx", weights="f32", half=False, context=8
+        )
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_onnx_runtime_says_why_it_refuses_a_graph(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("NoSuchOperator", [], ["b"])
+    graph = onnx.helper.make_graph([node], "g", [], [])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 24)], ir_version=11)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(CompileError, match="NoSuchOperator"):
+        OnnxModel(tmp_path / "model.onnx")
