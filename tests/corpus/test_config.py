@@ -25,25 +25,26 @@ def test_sources_are_enough() -> None:
 
 def test_rules_follow_kind_and_language() -> None:
     config = recipe()
-    assert "gopher_quality.stop_words" in rules(config, "text", "en")
-    assert "gopher_quality.stop_words" not in rules(config, "text", "fr")
+    assert "gopher_quality.english_stop_words" in rules(config, "text", "en")
+    assert "gopher_quality.english_stop_words" not in rules(config, "text", "fr")
     assert "gopher_quality.mean_word_length" not in rules(config, "text", "zh")
     assert "chinese_quality.words" in rules(config, "text", "zh")
     assert all(name.startswith("code_quality.") for name in rules(config, "code", "python"))
+    assert "code_quality.max_line_length" not in rules(config, "code", "markdown")
     assert rules(config, "chat", "en") == {}
 
 
 def test_a_recipe_changes_one_bound_and_keeps_the_rest() -> None:
     config = recipe(
         rules={
-            "gopher_quality": {"words": {"min": 10}, "stop_words": False},
+            "gopher_quality": {"words": {"min": 10}, "english_stop_words": False},
             "gopher_repetition": {"enabled": False},
         }
     )
     english = config.rules.for_documents("text", "en")
     assert english[0] == Rule("gopher_quality.words", "words", Bounds(min=10, max=100_000))
     names = [rule.name for rule in english]
-    assert "gopher_quality.stop_words" not in names
+    assert "gopher_quality.english_stop_words" not in names
     assert not any(name.startswith("gopher_repetition") for name in names)
 
 

@@ -1,0 +1,159 @@
+"""Building a corpus: the stages in order, each skipped where its output is there already.
+
+    read and measure -> find duplicates -> decide and split -> train the tokenizer -> encode -> mix -> report
+
+The manifest is written last, so a directory with a manifest is complete. An interrupted build goes on
+where it stopped, and gives the same bytes as one that was never interrupted.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from castline.corpus import manifest as manifests
+from castline.corpus.config import CorpusConfig
+from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, Outcome, decide
+from castline.corpus.deduplicate import CLUSTERS, PAIRS, find_duplicates
+from castline.corpus.encode import FOLDER as TOKENS
+from castline.corpus.encode import encode_documents
+from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
+from castline.corpus.pack import pack_shards
+from castline.corpus.sources import make_tasks
+from castline.corpus.tokenizer import FORMAT as TOKENIZER_FORMAT
+from castline.corpus.tokenizer import TokenizerInfo, train_tokenizer
+from castline.corpus.workspace import Workspace
+from castline.errors import DataError, RecipeError
+from castline.files import sha256_file, write_json
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """A finished corpus: where it is, its manifest, and what did not have to be done again."""
+
+    out: Path
+    manifest: dict[str, Any]
+    reused: bool  # the whole corpus was there
+    resumed: dict[str, int]  # steps taken over from an interrupted build, by stage
+
+
+def build_corpus(
+    config: CorpusConfig,
+    out: Path,
+    *,
+    base: Path = Path(),
+    workers: int = 1,
+    force: bool = False,
+    max_bad: float | None = None,
+) -> CorpusSummary:
+    """Build the corpus that a recipe describes, or finish one that was interrupted.
+
+    Args:
+        config: the recipe's corpus tables.
+        out: the corpus directory.
+        base: the folder that the sources' paths are relative to: the recipe's.
+        workers: how many processes (and, where a stage is one process, threads).
+        force: replace a finished corpus of another recipe; what has not changed is still not done again.
+        max_bad: for every source, instead of its own `max_bad`.
+
+    Raises:
+        RecipeError: `out` holds a corpus of another recipe, or something else.
+        DataError: a source is missing, damaged or empty, or the text is too little for the tokenizer.
+        DeviceError: the disk is full, or a worker was killed.
+    """
+    workspace = Workspace(out)
+    _check_folder(out)
+    tasks = make_tasks(config.sources, base)
+    finished = _finished(out, config, unchanged(tasks, workspace), force)
+    if finished is not None:
+        return CorpusSummary(out, finished, reused=True, resumed={})
+    with workspace.locked():
+        (out / manifests.NAME).unlink(missing_ok=True)
+        results = measure_sources(tasks, workspace, workers)
+        check_results(
+            results, {source.name: source.max_bad if max_bad is None else max_bad for source in config.sources}
+        )
+        parts = [part for result in results for part in result.parts]
+        find_duplicates(parts, config.dedup, workspace, workers)
+        outcomes = decide(out, config)
+        _check_outcomes(outcomes)
+        decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}
+        workspace.keep_only("decisions", (f"{name}.parquet" for name in decisions))
+        tokenizer = _tokenizer(parts, config, workspace, decisions)
+        depends_on = [sha256_file(out / "tokenizer.json"), decisions]
+        encode_documents(parts, workspace, depends_on, workers)
+        workspace.keep_only("shards", ())
+        tokens = pack_shards(out, parts, config, tokenizer)
+        manifest = manifests.new_manifest(
+            config,
+            manifests.account(config, results, outcomes, tokens),
+            tokenizer=asdict(tokenizer),
+            files=_file_hashes(out, parts, decisions),
+        )
+        write_json(out / manifests.NAME, manifest)
+        shutil.rmtree(out / TOKENS, ignore_errors=True)
+    return CorpusSummary(out, manifest, reused=False, resumed=dict(workspace.resumed))
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"expected a folder to write the corpus to, but {out} is a file")
+    if out.is_dir() and any(out.iterdir()) and not ((out / ".castline").is_dir() or (out / manifests.NAME).is_file()):
+        raise RecipeError(f"expected an empty folder or a corpus at {out}, but found other files; choose another --out")
+
+
+def _finished(out: Path, config: CorpusConfig, same_files: bool, force: bool) -> dict[str, Any] | None:
+    """The manifest of the finished corpus of this very recipe; None when there is work to do."""
+    if not (out / manifests.NAME).is_file():
+        return None
+    manifest = manifests.read_manifest(out)
+    differing = manifests.differing_fields(manifest["recipe"], manifests.recipe_values(config))
+    if not differing and same_files:
+        return manifest
+    if force:
+        return None
+    if differing:
+        raise RecipeError(
+            f"{out} holds a corpus of another recipe; it differs in\n"
+            + "\n".join(f"  {field}" for field in differing)
+            + "\nchoose another --out, or replace it with --force"
+        )
+    raise DataError(f"the sources' files have changed since {out} was built; build it again with --force")
+
+
+def _check_outcomes(outcomes: dict[str, Outcome]) -> None:
+    for source, outcome in outcomes.items():
+        duplicates = {EXACT_DUPLICATE, NEAR_DUPLICATE} & set(outcome.dropped)
+        if not sum(outcome.kept.values()) and not duplicates:
+            why = ", ".join(f"{rule} {count}" for rule, count in outcome.dropped.items())
+            raise DataError(
+                f"source '{source}': expected documents that pass the rules, but all were dropped ({why}); "
+                "change those rules in the recipe, or leave the source out"
+            )
+
+
+def _tokenizer(
+    parts: list[Part], config: CorpusConfig, workspace: Workspace, decisions: dict[str, str]
+) -> TokenizerInfo:
+    out = workspace.out
+    key = {
+        "format": TOKENIZER_FORMAT,
+        "tokenizer": config.tokenizer.model_dump(),
+        "documents": [part.sha256["documents"] for part in parts],
+        "decisions": decisions,
+    }
+    stored = workspace.load("tokenizer", key)
+    if stored is not None:
+        return TokenizerInfo(**stored)
+    info = train_tokenizer(out, parts, config.tokenizer)
+    workspace.save("tokenizer", key, asdict(info), [out / "tokenizer.json", out / "tokenizer_config.json"])
+    return info
+
+
+def _file_hashes(out: Path, parts: list[Part], decisions: dict[str, str]) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for part in parts:
+        hashes |= {path: part.sha256[folder] for folder, path in part_files(part.name).items()}
+        hashes[f"decisions/{part.name}.parquet"] = decisions[part.name]
+    singles = [CLUSTERS, PAIRS, "tokenizer.json", "tokenizer_config.json", "shards/manifest.json"]
+    return hashes | {name: sha256_file(out / name) for name in singles}

@@ -1,0 +1,149 @@
+"""The third stage: who is kept. Rules look at measurements, duplicates at clusters; no text is read.
+
+Writes `decisions/TTTTT-PPP.parquet`, row by row beside the measurements: `kept`, and for a document that is
+not the `rule` that drops it, with the `value` it measured and the `threshold` it missed, or the document
+that it is a `duplicate_of`; its `cluster`; and the `split` of a kept one.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from castline.corpus.config import CorpusConfig, RulesConfig
+from castline.corpus.deduplicate import CLUSTERS
+from castline.corpus.split import HELD_OUT, TRAIN, held_out
+from castline.corpus.tables import read_table, write_table
+
+EXACT_DUPLICATE = "exact_duplicate"
+NEAR_DUPLICATE = "near_duplicate"
+PASSED = ""
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Names = npt.NDArray[np.object_]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided about the documents of one source."""
+
+    dropped: dict[str, int]  # by rule
+    kept: dict[str, int]  # by split
+
+
+def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
+    """Decide about every document of the corpus directory `out` and write the decisions.
+
+    Returns:
+        The outcome of every source that has documents.
+
+    Raises:
+        DataError: measurements or duplicates are missing.
+    """
+    names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
+    tables = [read_table(out / "measurements" / name) for name in names]
+    verdicts = [apply_rules(table, config.rules) for table in tables]
+    rule = np.concatenate([verdict[0] for verdict in verdicts])
+    everything = pa.concat_tables([table.select(["id", "source", "bytes", "content_hash"]) for table in tables])
+    ids = _column(everything, "id", "S32")
+    sources = _column(everything, "source", "O")
+    cluster = read_table(out / CLUSTERS)["cluster"].to_numpy()
+
+    passed = rule == PASSED
+    size = everything["bytes"].to_numpy() if config.dedup.keep == "longest" else np.zeros(len(ids), np.int64)
+    stays = _representatives(cluster, passed, size)
+    kept = passed & (stays == np.arange(len(ids)))
+    duplicate = passed & ~kept
+    hashes = _column(everything, "content_hash", "V16")
+    rule[duplicate] = np.where(hashes[duplicate] == hashes[stays[duplicate]], EXACT_DUPLICATE, NEAR_DUPLICATE)
+
+    clusters = _cluster_names(ids, cluster)
+    split = np.where(kept, TRAIN, "").astype(object)
+    chosen = held_out(clusters[kept].tolist(), sources[kept].tolist(), config.split.held_out, config.seed)
+    split[np.flatnonzero(kept)[chosen]] = HELD_OUT
+
+    decisions = pa.table(
+        {
+            "id": _strings(ids),
+            "kept": kept,
+            "rule": pa.array(rule, pa.string()).dictionary_encode(),
+            "value": pa.array(np.concatenate([verdict[1] for verdict in verdicts]), from_pandas=True),
+            "threshold": pa.array(np.concatenate([verdict[2] for verdict in verdicts]), from_pandas=True),
+            "duplicate_of": _strings(np.where(duplicate, ids[stays], b"")),
+            "cluster": _strings(clusters),
+            "split": pa.array(split, pa.string()).dictionary_encode(),
+        }
+    )
+    start = 0
+    for name, table in zip(names, tables, strict=True):
+        write_table(out / "decisions" / name, decisions.slice(start, len(table)))
+        start += len(table)
+    return {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
+
+
+def apply_rules(table: pa.Table, config: RulesConfig) -> tuple[Names, Floats, Floats]:
+    """The first rule that each document of a measurement table breaks (`PASSED` for none).
+
+    Returns:
+        Arrays of shape [documents]: the rule's name, the value measured, the threshold missed (NaN for none).
+    """
+    broken: Names = np.full(len(table), PASSED, dtype=object)
+    value = np.full(len(table), np.nan)
+    threshold = np.full(len(table), np.nan)
+    kinds, languages = _column(table, "kind", "O"), _column(table, "language", "O")
+    for kind, language in sorted(set(zip(kinds, languages, strict=True))):
+        group = (kinds == kind) & (languages == language)
+        for rule in config.for_documents(kind, language):
+            measured = table[rule.measurement].to_numpy().astype(np.float64)
+            for bound, missed in (
+                (rule.bounds.min, measured.__lt__),
+                (rule.bounds.max, measured.__gt__),
+            ):
+                if bound is None:
+                    continue
+                rows = group & (broken == PASSED) & missed(bound)
+                broken[rows], value[rows], threshold[rows] = rule.name, measured[rows], bound
+    return broken, value, threshold
+
+
+def _representatives(cluster: Integers, passed: Flags, size: Integers) -> Integers:
+    """For every document the one that stays of its cluster: of those that passed the largest, then the first.
+
+    Where none passed it is one of the others, and nobody asks.
+    """
+    order = np.lexsort((np.arange(len(cluster)), -size, ~passed, cluster))
+    first = np.unique(cluster[order], return_index=True)[1]
+    representative = np.empty(len(cluster), dtype=np.int64)
+    representative[cluster[order[first]]] = order[first]
+    return representative[cluster]
+
+
+def _cluster_names(ids: npt.NDArray[np.bytes_], cluster: Integers) -> npt.NDArray[np.bytes_]:
+    """A name for every document's cluster that does not depend on the order of reading: its smallest id."""
+    order = np.lexsort((ids, cluster))
+    first = np.unique(cluster[order], return_index=True)[1]
+    names = np.empty_like(ids)
+    names[cluster[order[first]]] = ids[order[first]]
+    return names[cluster]
+
+
+def _outcome(rule: Names, kept: Flags, split: Names, mine: Flags) -> Outcome:
+    return Outcome(
+        dropped=dict(sorted(Counter(rule[mine & ~kept].tolist()).items())),
+        kept={name: int((split[mine] == name).sum()) for name in (TRAIN, HELD_OUT)},
+    )
+
+
+def _column(table: pa.Table, name: str, dtype: str) -> npt.NDArray[Any]:
+    return np.array(table[name].to_pylist(), dtype=dtype)
+
+
+def _strings(values: npt.NDArray[Any]) -> pa.Array:
+    return pc.cast(pa.array(values, pa.binary()), pa.string())

@@ -1,0 +1,127 @@
+"""Documents and rejects: what readers make of files, and how both are stored.
+
+`documents/*.jsonl.zst` holds everything that was read, one JSON object per line; `rejects/*.jsonl` holds
+everything that could not be read, with the reason and the place.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import zstandard
+
+from castline.errors import DataError
+from castline.files import atomic_write, write_text
+
+
+class Reason(StrEnum):
+    """Why a record is not a document."""
+
+    BINARY = "binary"
+    NOT_UTF8 = "not_utf8"
+    EMPTY = "empty"
+    NOT_PROSE = "not_prose"
+    UNKNOWN_LANGUAGE = "unknown_language"
+    UNKNOWN_FORMAT = "unknown_format"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    BROKEN_JSON = "broken_json"
+    BAD_FIELD = "bad_field"
+    BAD_UNICODE = "bad_unicode"
+    SPECIAL_TOKEN = "special_token"
+
+    @property
+    def damaged(self) -> bool:
+        """Whether such a record should have been a document: these count against `max_bad`."""
+        return self in _DAMAGED
+
+
+_DAMAGED = {
+    Reason.UNREADABLE,
+    Reason.TRUNCATED,
+    Reason.CORRUPT,
+    Reason.BROKEN_JSON,
+    Reason.BAD_FIELD,
+    Reason.BAD_UNICODE,
+}
+
+
+class UnreadableError(Exception):
+    """A reader cannot go on with a file: it becomes a reject with this reason, place and detail."""
+
+    def __init__(self, reason: Reason, detail: str, at: str = "") -> None:
+        """`at` is the place in the file, such as "byte 17"; empty for the whole file."""
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.at = at
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with its provenance; `record` is its number in the file (a line of jsonl counts from 1)."""
+
+    id: str
+    source: str
+    kind: str
+    language: str
+    path: str
+    record: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that could not be read: why, where (file, and line or byte if there is one), and details."""
+
+    reason: Reason
+    source: str
+    where: str
+    detail: str
+
+
+def document_id(source: str, path: str, record: int) -> str:
+    """32 hexadecimal digits that depend on where the document comes from, not on what it says."""
+    return hashlib.blake2b(f"{source}\0{path}\0{record}".encode(), digest_size=16).hexdigest()
+
+
+def write_documents(path: Path, documents: list[Document]) -> None:
+    """Write documents as compressed JSON lines, atomically; the same documents give the same bytes."""
+    lines = [json.dumps(asdict(document), ensure_ascii=False) + "\n" for document in documents]
+    data = zstandard.ZstdCompressor(level=3).compress("".join(lines).encode())
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    """The documents of one part, in order.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+            for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"):
+                yield Document(**json.loads(line))
+    except (OSError, ValueError, TypeError, zstandard.ZstdError) as error:
+        raise DataError(
+            f"{path}: expected documents that castline wrote, but found: {error}; build the corpus again with --force"
+        ) from error
+
+
+def write_rejects(path: Path, rejects: list[Reject]) -> None:
+    """Write rejects as JSON lines, atomically."""
+    write_text(path, "".join(json.dumps(asdict(reject)) + "\n" for reject in rejects))
+
+
+def read_rejects(path: Path) -> Iterator[Reject]:
+    """The rejects of one part, in order."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            values = json.loads(line)
+            yield Reject(Reason(values.pop("reason")), **values)

@@ -1,0 +1,118 @@
+"""The manifest of a corpus: what was read, what became of it, and how many tokens it gave.
+
+Per source, records add up: read = kept + dropped (by rule) + rejected (by reason).
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from castline import __version__
+from castline.corpus.config import CorpusConfig
+from castline.corpus.decide import Outcome
+from castline.corpus.measure import TaskResult
+from castline.corpus.split import HELD_OUT, TRAIN
+from castline.errors import DataError
+from castline.files import read_json, sha256_json
+
+SCHEMA_VERSION = 1
+NAME = "manifest.json"
+
+
+def account(
+    config: CorpusConfig, results: list[TaskResult], outcomes: dict[str, Outcome], tokens: dict[str, dict[str, int]]
+) -> dict[str, dict[str, Any]]:
+    """The account of every source, in the recipe's order."""
+    accounts = {}
+    for source in config.sources:
+        mine = [result for result in results if result.source == source.name]
+        rejected: Counter[str] = Counter()
+        for result in mine:
+            rejected.update(result.rejected)
+        outcome = outcomes.get(source.name, Outcome(dropped={}, kept={TRAIN: 0, HELD_OUT: 0}))
+        documents = sum(part.documents for result in mine for part in result.parts)
+        kept, dropped = sum(outcome.kept.values()), sum(outcome.dropped.values())
+        if documents != kept + dropped:
+            raise AssertionError(f"{source.name}: {documents} documents, but {kept} kept and {dropped} dropped")
+        accounts[source.name] = {
+            "kind": source.kind,
+            "weight": source.weight,
+            "files": sum(result.files for result in mine),
+            "bytes": sum(result.size for result in mine),
+            "content_sha256": sha256_json([result.content_sha256 for result in mine]),
+            "read": documents + rejected.total(),
+            "rejected": dict(sorted(rejected.items())),
+            "dropped": outcome.dropped,
+            "kept": outcome.kept,
+            "tokens": tokens[source.name],
+        }
+    return accounts
+
+
+def totals(accounts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The sums over all sources, shaped like the account of one."""
+    result: dict[str, Any] = {name: sum(one[name] for one in accounts.values()) for name in ("files", "bytes", "read")}
+    for name in ("rejected", "dropped", "kept", "tokens"):
+        sums: Counter[str] = Counter()
+        for one in accounts.values():
+            sums.update(one[name])
+        result[name] = dict(sums) if name in ("kept", "tokens") else dict(sorted(sums.items()))
+    return result
+
+
+def new_manifest(config: CorpusConfig, accounts: dict[str, dict[str, Any]], **details: Any) -> dict[str, Any]:
+    """The manifest of a finished corpus."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "castline_version": __version__,
+        "recipe": recipe_values(config),
+        "totals": totals(accounts),
+        "sources": accounts,
+        **details,
+    }
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """The manifest of the finished corpus in `out`.
+
+    Raises:
+        DataError: there is none, or it was written by another version of the format.
+    """
+    if not (out / NAME).is_file():
+        raise DataError(
+            f"expected a finished corpus in {out}, but there is no {NAME}; "
+            "`castline corpus build` makes one, or goes on with one that was interrupted"
+        )
+    manifest = read_json(out / NAME)
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{out / NAME}: expected schema version {SCHEMA_VERSION}, but found {version}; "
+            "build the corpus again with --force"
+        )
+    return dict(manifest)
+
+
+def recipe_values(config: CorpusConfig) -> dict[str, Any]:
+    """The fully resolved recipe as JSON values."""
+    return config.model_dump(mode="json")
+
+
+def differing_fields(old: Any, new: Any, path: str = "") -> list[str]:
+    """The dotted paths at which two recipes differ, with both values; what only decides about failing is left out."""
+    if path.endswith(".max_bad") or old == new:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(str(key), old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(str(at), *both) for at, both in enumerate(zip(old, new, strict=True))]
+    else:
+        return [f"{path}: {_shown(old)} there, {_shown(new)} now"]
+    prefix = f"{path}." if path else ""
+    return [line for key, before, after in pairs for line in differing_fields(before, after, prefix + key)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} entries"
+    return "nothing" if value is None else repr(value)

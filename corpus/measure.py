@@ -1,0 +1,235 @@
+"""The first stage: read every source once, and measure every document in the same pass.
+
+Each task writes parts, numbered after the task: `documents/TTTTT-PPP.jsonl.zst`, `rejects/TTTTT-PPP.jsonl` and
+`measurements/TTTTT-PPP.parquet` (row n belongs to document n). How files are divided into tasks, and records
+into parts, depends on the files alone, so the result does not depend on the number of workers.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from castline import _C
+from castline.corpus.documents import Document, Reject, write_documents, write_rejects
+from castline.corpus.readers import read_file
+from castline.corpus.sources import Task
+from castline.corpus.tables import write_table
+from castline.corpus.workers import run_tasks
+from castline.corpus.workspace import Workspace
+from castline.errors import DataError
+from castline.files import sha256_file
+from castline.progress import progress
+
+FORMAT = 1  # of documents, measurements and rejects; a new number makes every build read its sources again
+PART_CHARACTERS = 16 * 1024 * 1024
+PART_RECORDS = 20_000
+CHINESE_SHARE = 0.3
+FOLDERS = {"documents": ".jsonl.zst", "measurements": ".parquet", "rejects": ".jsonl"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part as written: how many records it has, and the hashes of its files by folder."""
+
+    name: str
+    source: str
+    documents: int
+    rejects: int
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What reading a task gave. `damaged` counts the rejects that `max_bad` is about."""
+
+    source: str
+    files: int
+    size: int
+    content_sha256: str  # of the paths and contents of the task's files
+    rejected: dict[str, int]
+    damaged: int
+    first_damage: str
+    parts: list[Part]
+
+
+def measure_sources(tasks: list[Task], workspace: Workspace, workers: int) -> list[TaskResult]:
+    """Read and measure all tasks that are not done yet; returns the results of all, in order."""
+    results: dict[int, TaskResult] = {}
+    for task in tasks:
+        stored = workspace.load(_step(task), _key(task))
+        if stored is not None:
+            results[task.index] = _from_json(stored)
+    todo = [task for task in tasks if task.index not in results]
+    with progress("reading", sum(task.size for task in todo), "B") as advance:
+        jobs = [(task, workspace.out) for task in todo]
+        for number, result in run_tasks(_run, jobs, workers):
+            task = todo[number]
+            files = [workspace.out / name for part in result.parts for name in part_files(part.name).values()]
+            workspace.save(_step(task), _key(task), asdict(result), files)
+            results[task.index] = result
+            advance(task.size)
+    names = [part.name for result in results.values() for part in result.parts]
+    for folder, suffix in FOLDERS.items():
+        workspace.keep_only(folder, (name + suffix for name in names))
+    return [results[task.index] for task in tasks]
+
+
+def unchanged(tasks: list[Task], workspace: Workspace) -> bool:
+    """Whether the tasks' files are those that were read; True also when nothing is known about them."""
+    if not (workspace.folder / "read").is_dir():
+        return True
+    return all(workspace.load(_step(task), _key(task)) is not None for task in tasks)
+
+
+def part_files(name: str) -> dict[str, str]:
+    """The files of a part by folder, relative to the corpus directory."""
+    return {folder: f"{folder}/{name}{suffix}" for folder, suffix in FOLDERS.items()}
+
+
+def check_results(results: list[TaskResult], max_bad: dict[str, float]) -> None:
+    """Refuse sources with too many damaged records, and sources without a document.
+
+    Args:
+        results: of all tasks.
+        max_bad: per source, the largest share of its records that may be damaged.
+
+    Raises:
+        DataError: says which source, how many, and the first place.
+    """
+    for source, limit in max_bad.items():
+        mine = [result for result in results if result.source == source]
+        rejected: Counter[str] = Counter()
+        for result in mine:
+            rejected.update(result.rejected)
+        documents = sum(part.documents for result in mine for part in result.parts)
+        damaged = sum(result.damaged for result in mine)
+        read = documents + rejected.total()
+        first = next((result.first_damage for result in mine if result.damaged), "")
+        if damaged > limit * read:
+            enough = math.ceil(1000 * damaged / read) / 1000
+            raise DataError(
+                f"source '{source}': expected at most a share of {limit:g} damaged records (max_bad), but "
+                f"found {damaged} of {read}; the first: {first}\n"
+                f"mend them, or reject them and go on with --max-bad {enough:g}"
+            )
+        if documents == 0:
+            files = sum(result.files for result in mine)
+            why = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
+            raise DataError(
+                f"source '{source}': expected documents, but its {files} files gave none "
+                f"({why or 'no records'}); the output's rejects folder lists each"
+            )
+
+
+def _step(task: Task) -> str:
+    return f"read/{task.index:05d}"
+
+
+def _key(task: Task) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "source": task.source.model_dump(include={"name", "kind", "language", "format", "text_field"}),
+        "files": [(file.path, file.size, file.modified_ns) for file in task.files],
+        "index": task.index,
+    }
+
+
+def _from_json(values: dict[str, Any]) -> TaskResult:
+    return TaskResult(**{**values, "parts": [Part(**part) for part in values["parts"]]})
+
+
+def _run(job: tuple[Task, Path]) -> TaskResult:
+    task, out = job
+    rejected: Counter[str] = Counter()
+    damaged = 0
+    first_damage = ""
+    parts = []
+    for number, (documents, rejects) in enumerate(_divide(_records(task))):
+        for reject in rejects:
+            rejected[reject.reason] += 1
+            if reject.reason.damaged:
+                first_damage = first_damage or f"{reject.where}: {reject.detail}"
+                damaged += 1
+        name = f"{task.index:05d}-{number:03d}"
+        parts.append(_write_part(out, name, task.source.name, documents, rejects))
+    content = hashlib.sha256()
+    for file in task.files:
+        content.update(f"{file.path}\0{_content_hash(file.location)}\n".encode())
+    return TaskResult(
+        task.source.name,
+        len(task.files),
+        task.size,
+        content.hexdigest(),
+        dict(sorted(rejected.items())),
+        damaged,
+        first_damage,
+        parts,
+    )
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return "unreadable"
+
+
+def _records(task: Task) -> Iterator[Document | Reject]:
+    for file in task.files:
+        yield from read_file(task.source, file)
+
+
+def _divide(records: Iterable[Document | Reject]) -> Iterator[tuple[list[Document], list[Reject]]]:
+    documents: list[Document] = []
+    rejects: list[Reject] = []
+    size = 0
+    for record in records:
+        if isinstance(record, Document):
+            documents.append(record)
+            size += len(record.text)
+        else:
+            rejects.append(record)
+        if size >= PART_CHARACTERS or len(documents) + len(rejects) >= PART_RECORDS:
+            yield documents, rejects
+            documents, rejects, size = [], [], 0
+    if documents or rejects:
+        yield documents, rejects
+
+
+def _write_part(out: Path, name: str, source: str, documents: list[Document], rejects: list[Reject]) -> Part:
+    texts = [document.text.encode() for document in documents]
+    measured = _C.measure(texts)
+    chinese = measured["han_fraction"] >= CHINESE_SHARE
+    documents = [
+        replace(document, language="zh" if is_chinese else "en") if document.language == "auto" else document
+        for document, is_chinese in zip(documents, chinese, strict=True)
+    ]
+    hashes = _C.content_hashes(texts).astype("<u8").tobytes()
+    columns: dict[str, Any] = {
+        "id": pa.array([document.id for document in documents], pa.string()),
+        "source": _category([document.source for document in documents]),
+        "kind": _category([document.kind for document in documents]),
+        "language": _category([document.language for document in documents]),
+        "path": pa.array([document.path for document in documents], pa.string()),
+        "record": pa.array([document.record for document in documents], pa.int64()),
+        "bytes": pa.array([len(text) for text in texts], pa.int64()),
+        "content_hash": pa.array([hashes[at : at + 16] for at in range(0, len(hashes), 16)], pa.binary(16)),
+        **{name: pa.array(np.asarray(measured[name])) for name in _C.MEASUREMENTS},
+    }
+    paths = {folder: out / file for folder, file in part_files(name).items()}
+    write_documents(paths["documents"], documents)
+    write_table(paths["measurements"], pa.table(columns))
+    write_rejects(paths["rejects"], rejects)
+    sha256 = {folder: sha256_file(path) for folder, path in paths.items()}
+    return Part(name, source, len(documents), len(rejects), sha256)
+
+
+def _category(values: list[str]) -> pa.Array:
+    return pa.array(values, pa.string()).dictionary_encode()

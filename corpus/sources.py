@@ -1,0 +1,103 @@
+"""Finding the files of a source, and dividing them into tasks that any number of workers share."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from castline.corpus.config import Source
+from castline.errors import DataError
+
+TASK_BYTES = 8 * 1024 * 1024
+_WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source; `path` is relative to the fixed part of the source's glob."""
+
+    location: Path
+    path: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files of one source that one worker reads in one go; `index` numbers the tasks of a build."""
+
+    index: int
+    source: Source
+    files: tuple[SourceFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes to read."""
+        return sum(file.size for file in self.files)
+
+
+def fixed_folder(pattern: Path) -> Path:
+    """The part of a glob before its first wildcard; of a file, its folder."""
+    parts = pattern.parts
+    for depth, part in enumerate(parts):
+        if _WILDCARDS & set(part):
+            return Path(*parts[:depth])
+    return pattern if pattern.is_dir() else pattern.parent
+
+
+def find_files(source: Source, base: Path) -> list[SourceFile]:
+    """The files of a source, sorted by path: a glob's matches, a folder's files at any depth, or one file.
+
+    Names that begin with a dot are left out below the fixed part of the glob, as in a shell; links to
+    folders are not followed.
+
+    Raises:
+        DataError: nothing matches.
+    """
+    pattern = base / source.path
+    folder = fixed_folder(pattern)
+    files = [
+        SourceFile(location, path, status.st_size, status.st_mtime_ns)
+        for location, path in _matches(pattern, folder)
+        if (status := location.stat())
+    ]
+    if not files:
+        what = "no file matches" if folder.is_dir() else f"there is no {folder}"
+        raise DataError(
+            f"source '{source.name}': expected files at {pattern}, but {what}; "
+            "paths are relative to the recipe, ** matches folders at any depth"
+        )
+    return sorted(files, key=lambda file: file.path)
+
+
+def _matches(pattern: Path, folder: Path) -> Iterator[tuple[Path, str]]:
+    if pattern.is_file():
+        yield pattern, pattern.name
+        return
+    glob = "**/*" if pattern.is_dir() else pattern.relative_to(folder).as_posix()
+    if glob.endswith("**"):
+        glob += "/*"
+    for location in folder.glob(glob):
+        relative = location.relative_to(folder)
+        if not any(part.startswith(".") for part in relative.parts) and location.is_file():
+            yield location, os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def make_tasks(sources: tuple[Source, ...], base: Path) -> list[Task]:
+    """Divide the files of all sources into tasks of about `TASK_BYTES`, in a fixed order.
+
+    Raises:
+        DataError: a source matches no file.
+    """
+    tasks: list[Task] = []
+    for source in sources:
+        group: list[SourceFile] = []
+        size = 0
+        for file in find_files(source, base):
+            if group and size + file.size > TASK_BYTES:
+                tasks.append(Task(len(tasks), source, tuple(group)))
+                group, size = [], 0
+            group.append(file)
+            size += file.size
+        tasks.append(Task(len(tasks), source, tuple(group)))
+    return tasks

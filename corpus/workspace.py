@@ -1,0 +1,76 @@
+"""What lets a build resume: `.castline/` in the corpus directory, with a marker for every finished step.
+
+A marker holds the key of the step (a hash of everything its output depends on), its result and the files it
+wrote. A step whose marker has the same key, and whose files are there, is not done again. Nothing in here
+belongs to the corpus: it may hold times, and may be deleted from a finished corpus.
+"""
+
+import contextlib
+import fcntl
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from castline.errors import DataError
+from castline.files import os_error, read_json, sha256_json, write_json
+
+
+class Workspace:
+    """The markers of a corpus directory; `resumed` counts the steps not done again, by stage."""
+
+    def __init__(self, out: Path) -> None:
+        """`out` is the corpus directory; it is made when the first marker is written."""
+        self.out = out
+        self.folder = out / ".castline"
+        self.resumed: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep two builds from writing to the same directory at once.
+
+        Raises:
+            DataError: another process is building here.
+            DeviceError: the directory cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise os_error(error, self.folder) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(f"another castline is building {self.out}; wait for it, or stop it") from None
+            yield
+
+    def load(self, step: str, key: Any) -> Any:
+        """The result of a step that was finished with this key and whose files are there, else None."""
+        path = self.folder / f"{step}.json"
+        if not path.is_file():
+            return None
+        marker = read_json(path)
+        if marker["key"] != sha256_json(key):
+            return None
+        if not all(_size(self.out / name) == size for name, size in marker["files"].items()):
+            return None
+        self.resumed[step.partition("/")[0]] += 1
+        return marker["result"]
+
+    def save(self, step: str, key: Any, result: Any, files: Iterable[Path]) -> None:
+        """Note that a step is finished: its result (JSON values), and the files it wrote under `out`."""
+        sizes = {path.relative_to(self.out).as_posix(): _size(path) for path in files}
+        write_json(self.folder / f"{step}.json", {"key": sha256_json(key), "files": sizes, "result": result})
+
+    def keep_only(self, folder: str, names: Iterable[str]) -> None:
+        """Delete what else `folder` holds: leftovers of another recipe, or of an interrupted write."""
+        wanted = set(names)
+        for path in sorted((self.out / folder).glob("*")):
+            if path.name not in wanted:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
