@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "text/hash.hpp"
 #include "text/phrases.hpp"
 #include "text/repetition.hpp"
@@ -106,7 +107,7 @@ class Pass {
     if (terminal_pending_) end_sentence();
     while (p != end) {
       const bool newline = *p == '\n';
-      decode(p);
+      utf8::next(p);
       if (newline) {
         ++newlines_;
         end_line();
@@ -157,7 +158,7 @@ class Pass {
   void symbols(const Token& t) {
     std::uint32_t dots = 0;
     for (const char* p = t.begin; p != t.end;) {
-      const char32_t c = decode(p);
+      const char32_t c = utf8::next(p);
       dots = c == '.' ? dots + 1 : 0;
       if (c == '#') ++hashes_;
       if (c == '{') ++m_.curly_braces;
@@ -230,10 +231,11 @@ class Pass {
     in_paragraph_ = true;
 
     const char* front = line.data();
-    const char32_t last = decode_last(line);
+    const char* back = utf8::previous(line.data() + line.size());
+    const char32_t last = utf8::next(back);
     const bool terminal = classes_[last] == CharClass::terminal;
     const bool ellipsis = ends_in_ellipsis(line);
-    bullet_lines_ += is_bullet(decode(front));
+    bullet_lines_ += is_bullet(utf8::next(front));
     ellipsis_lines_ += ellipsis;
     terminal_lines_ += terminal;
     short_lines_ += line_.characters <= kShortLine;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/utf8.hpp"
 #include "text/hash.hpp"
 
 namespace castline::text {
@@ -17,7 +18,7 @@ constexpr std::uint64_t kCodeSeed = 0x636F646531u;
 std::uint64_t Shingler::word_hash(const Token& token) {
   if (!token.has_upper) return hash_bytes(token.bytes());
   lower_.clear();
-  for (const char* p = token.begin; p != token.end;) append_utf8(lower_, lower_case(decode(p)));
+  for (const char* p = token.begin; p != token.end;) utf8::append(lower_case(utf8::next(p)), lower_);
   return hash_bytes(lower_);
 }
 
@@ -67,7 +68,7 @@ ContentHash content_hash(std::string_view text) {
   normal.reserve(valid.size());
   for (const char* p = valid.data(); p != valid.data() + valid.size();) {
     const char* begin = p;
-    if (classes[decode(p)] <= CharClass::space) {
+    if (classes[utf8::next(p)] <= CharClass::space) {
       if (!normal.empty() && normal.back() != ' ') normal += ' ';
     } else {
       normal.append(begin, p);

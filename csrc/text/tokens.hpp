@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/utf8.hpp"
 #include "text/unicode.hpp"
 
 namespace castline::text {
@@ -83,7 +84,7 @@ class TokenScanner {
   /// The class of the character at at_; after_ becomes the place behind it.
   CharClass peek() {
     after_ = at_;
-    return classes_[decode(after_)];
+    return classes_[utf8::next(after_)];
   }
 
   void take(Token& token) {
@@ -125,9 +126,9 @@ class TokenScanner {
     const char* behind = after_;
     if (behind == end_) return false;
     const char* p = at_;
-    const char32_t code = decode(p);
-    if (code == '.' || code == '\'' || code == 0x2019) return is_word(classes_[decode(behind)]);
-    return code == ',' && last == CharClass::digit && classes_[decode(behind)] == CharClass::digit;
+    const char32_t code = utf8::next(p);
+    if (code == '.' || code == '\'' || code == 0x2019) return is_word(classes_[utf8::next(behind)]);
+    return code == ',' && last == CharClass::digit && classes_[utf8::next(behind)] == CharClass::digit;
   }
 
   template <class Count>

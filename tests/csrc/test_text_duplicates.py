@@ -1,0 +1,259 @@
+"""MinHash and near-duplicates against brute force over the shingle sets themselves."""
+
+import random
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import regex
+from datasketch import MinHash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from castline import _C
+
+Kind = Literal["text", "code"]
+Shingles = set[tuple[str, ...]]
+
+UPPER = regex.compile(r"[\p{Lu}\p{Lt}]")
+CONTENT = regex.compile(r"[\p{L}\p{N}\p{Script=Han}]")
+
+
+def lower(match: regex.Match[str]) -> str:
+    one = match[0].lower()
+    return one if len(one) == 1 else match[0]
+
+
+def shingles(text: str, kind: Kind = "text") -> Shingles:
+    """The sets that similarities are defined on: five words in a row, or all words of a shorter text."""
+    words = _C.tokens(text, kind)
+    if kind == "text":
+        words = [UPPER.sub(lower, word) for word in words if CONTENT.search(word)]
+    if 0 < len(words) < 5:
+        return {tuple(words)}
+    return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
+
+
+def jaccard(a: Shingles, b: Shingles) -> float:
+    common = len(a & b)
+    return common / (len(a) + len(b) - common)
+
+
+def find(
+    batches: Sequence[Sequence[str]], kind: Kind = "text", threads: int = 1, threshold: float = 0.7
+) -> list[tuple[int, int, float]]:
+    index = _C.DuplicateIndex(threshold)
+    for batch in batches:
+        index.add(batch, kind, threads)
+    first, second, similarity = index.pairs(threads)
+    return list(zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True))
+
+
+def clusters_of(count: int, pairs: list[tuple[int, int, float]]) -> list[int]:
+    first = np.array([i for i, _, _ in pairs], dtype=np.int64)
+    second = np.array([j for _, j, _ in pairs], dtype=np.int64)
+    return _C.clusters(count, first, second).tolist()
+
+
+def prose(rng: random.Random, words: int) -> list[str]:
+    return [f"w{rng.randrange(5000)}" for _ in range(words)]
+
+
+def edited(rng: random.Random, words: list[str], share: float) -> list[str]:
+    return [f"x{rng.randrange(10**6)}" if rng.random() < share else word for word in words]
+
+
+@pytest.fixture(scope="module")
+def real_documents() -> list[str]:
+    """Licences (many nearly the same), package descriptions and sources."""
+    packages = Path(np.__file__).parent.parent
+    paths = [
+        *sorted(packages.glob("*/licenses/*")),
+        *sorted(packages.glob("*/METADATA"))[::2],
+        *sorted(packages.glob("numpy/**/*.py"))[::6],
+    ]
+    paths = [path for path in paths if path.is_file() and path.stat().st_size < 20_000]
+    return [path.read_text("utf-8", "replace") for path in paths[:400]]
+
+
+def test_brute_force_on_real_documents(real_documents: list[str]) -> None:
+    sets = [shingles(text) for text in real_documents]
+    true_pairs = {
+        (i, j)
+        for i, j in combinations(range(len(sets)), 2)
+        if min(len(sets[i]), len(sets[j])) >= 0.7 * max(len(sets[i]), len(sets[j])) and jaccard(sets[i], sets[j]) >= 0.7
+    }
+    assert len(true_pairs) > 50
+    pairs = find([real_documents])
+    for i, j, similarity in pairs:
+        assert (i, j) in true_pairs
+        assert similarity == jaccard(sets[i], sets[j])
+    assert pairs == sorted(pairs)
+    cluster = clusters_of(len(sets), pairs)
+    assert len(pairs) == len(sets) - len(set(cluster)), "a forest: no pair too many, none too few"
+    found = sum(cluster[i] == cluster[j] for i, j in true_pairs)
+    assert found >= 0.95 * len(true_pairs)
+
+
+def test_recall_at_the_threshold_and_precision_below_it() -> None:
+    rng = random.Random(7)
+    texts = []
+    for _ in range(400):
+        words = prose(rng, 120)
+        texts += [" ".join(words), " ".join(edited(rng, words, 0.034))]  # near 0.7: 5-grams double an edit's effect
+    sets = [shingles(text) for text in texts]
+    similar = [jaccard(sets[i], sets[i + 1]) for i in range(0, len(sets), 2)]
+    true = sum(s >= 0.7 for s in similar)
+    assert 120 < true < 320, "the sample should lie on both sides of the threshold"
+    found = {(i, j) for i, j, _ in find([texts])}
+    assert found <= {(2 * k, 2 * k + 1) for k, s in enumerate(similar) if s >= 0.7}
+    assert len(found) >= 0.97 * true
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_signatures_estimate_jaccard_without_bias_and_as_precisely_as_independent_hashes(share: float) -> None:
+    rng = random.Random(11)
+    texts, true = [], []
+    for _ in range(300):
+        words = prose(rng, rng.randrange(20, 400))
+        texts += [" ".join(words), " ".join(edited(rng, words, share))]
+        true.append(jaccard(shingles(texts[-2]), shingles(texts[-1])))
+    signatures = _C.minhash(texts)
+    estimate = (signatures[0::2] == signatures[1::2]).mean(axis=1)
+    exact = np.array(true)
+    sigma = np.sqrt(exact * (1 - exact) / 128)
+    varied = sigma > 0
+    z = (estimate[varied] - exact[varied]) / sigma[varied]
+    assert abs(z.mean()) < 4 / np.sqrt(len(z))
+    assert 0.8 < z.std() < 1.2
+    assert (estimate[~varied] == exact[~varied]).all()
+
+
+def test_estimates_agree_with_datasketch(real_documents: list[str]) -> None:
+    texts = real_documents[:60]
+    ours = _C.minhash(texts)
+    theirs = []
+    sets = [shingles(text) for text in texts]
+    for one in sets:
+        theirs.append(MinHash(num_perm=128))
+        theirs[-1].update_batch([" ".join(shingle).encode() for shingle in one])
+    differences = []
+    for i, j in combinations(range(len(texts)), 2):
+        exact = jaccard(sets[i], sets[j])
+        bound = 5 * np.sqrt(max(exact * (1 - exact), 0.01) / 128)
+        assert abs((ours[i] == ours[j]).mean() - exact) <= bound
+        assert abs(theirs[i].jaccard(theirs[j]) - exact) <= bound
+        differences.append((ours[i] == ours[j]).mean() - theirs[i].jaccard(theirs[j]))
+    assert abs(np.mean(differences)) < 0.005
+
+
+def test_every_instruction_set_gives_the_same_signatures(
+    real_documents: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = _C.minhash(real_documents[:80], permutations=100)
+    monkeypatch.setenv("CASTLINE_CPU", "scalar")
+    np.testing.assert_array_equal(_C.minhash(real_documents[:80], permutations=100), best)
+    np.testing.assert_array_equal(_C.minhash(real_documents[:80], permutations=7), best[:, :7])
+
+
+def test_neither_threads_nor_batches_change_the_result(real_documents: list[str]) -> None:
+    texts = real_documents * 2
+    whole = find([texts])
+    assert find([texts], threads=3) == whole
+    assert find([texts[:1], texts[1:300], [], texts[300:]], threads=2) == whole
+    np.testing.assert_array_equal(_C.minhash(texts, threads=3), _C.minhash(texts))
+    np.testing.assert_array_equal(_C.content_hashes(texts, threads=3), _C.content_hashes(texts))
+
+
+def test_an_index_can_be_asked_again_after_more_documents(real_documents: list[str]) -> None:
+    index = _C.DuplicateIndex()
+    index.add(real_documents[:200])
+    index.pairs()
+    again = index.pairs()
+    index.add(real_documents[200:])
+    assert len(index) == len(real_documents)
+    more = index.pairs()
+    assert [(i, j) for i, j, _ in find([real_documents[:200]])] == list(
+        zip(*(a.tolist() for a in again[:2]), strict=True)
+    )
+    assert [(i, j) for i, j, _ in find([real_documents])] == list(zip(*(a.tolist() for a in more[:2]), strict=True))
+
+
+LONG = "A near duplicate is a document that shares most of its word sequences with another document, says who? "
+
+
+def test_case_punctuation_and_white_space_hide_no_duplicate() -> None:
+    shouted = LONG.upper().replace(",", " --").replace(" ", "\n\t")
+    assert find([[LONG, shouted]]) == [(0, 1, 1.0)]
+    assert find([[LONG, shouted]], kind="code") == []
+
+
+def test_short_and_empty_documents() -> None:
+    texts = ["", "  ", "...", "one two", "One, two!", "one two three", "one", "one", "a b c d e", "a b c d e f", ""]
+    assert find([texts]) == [(3, 4, 1.0), (6, 7, 1.0)]
+    assert (_C.minhash(["", "...", "  "]) == 2**32 - 1).all()
+
+
+def test_chinese_characters_are_words() -> None:
+    text = "大语言模型的预训练数据来自网页、书籍和代码，这些数据在训练之前需要经过清洗和去重。" * 3
+    other = "今天天气很好，我们一起去公园散步，看见了许多美丽的花朵和高大的树木。" * 3
+    changed = text.replace("，", "。").replace("代码", "代碼", 1)
+    pairs = find([[text, other, changed]])
+    assert [(i, j) for i, j, _ in pairs] == [(0, 2)]
+    assert pairs[0][2] == jaccard(shingles(text), shingles(changed)) < 1
+
+
+def test_text_and_code_do_not_meet() -> None:
+    index = _C.DuplicateIndex()
+    index.add(["alpha beta gamma delta epsilon zeta"], "text")
+    index.add(["alpha beta gamma delta epsilon zeta"], "code")
+    assert len(index.pairs()[0]) == 0
+
+
+def test_code_tokens_are_identifiers_numbers_and_single_symbols() -> None:
+    code = "def area(r):\n    return 3.14 * r ** 2\n"
+    spaced = "def area( r ) :\n  return 3 . 14*r**2"
+    assert find([[code, spaced, code.replace("area", "Area")]], kind="code", threshold=0.99) == [(0, 1, 1.0)]
+
+
+def test_a_thousand_copies_give_a_star() -> None:
+    pairs = find([[LONG] * 1000 + [LONG + "more words at its end"]])
+    assert [(i, j) for i, j, _ in pairs] == [(0, j) for j in range(1, 1001)]
+
+
+def test_content_hashes_see_everything_but_white_space() -> None:
+    texts = ["a b", " a\t\n b\u3000", "a  b", "ab", "a b.", "A b", "", " \n", b"a b", b"a\xff", b"a\xfe", "a\ufffd"]
+    hashes = [tuple(row) for row in _C.content_hashes(texts).tolist()]
+    classes = [hashes.index(h) for h in hashes]
+    assert classes == [0, 0, 0, 3, 4, 5, 6, 6, 0, 9, 9, 9]
+
+
+@pytest.mark.parametrize(("threshold", "recall"), [(0.7, 0.98), (0.5, 0.9), (0.9, 0.999)])
+def test_bands_have_the_recall_they_promise(threshold: float, recall: float) -> None:
+    bands, rows = _C.choose_bands(threshold, 128, recall)
+    index = _C.DuplicateIndex(threshold, 128, recall)
+    assert (index.bands, index.rows) == (bands, rows)
+    assert bands * rows <= 128
+    assert 1 - (1 - threshold**rows) ** bands >= recall
+    assert 1 - (1 - threshold ** (rows + 1)) ** (128 // (rows + 1)) < recall, "more rows would do"
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
+def test_clusters_are_connected_components(edges: list[tuple[int, int]]) -> None:
+    expected = list(range(20))
+    for _ in edges:  # as many rounds as edges are enough to carry the smallest index along any path
+        for i, j in edges:
+            expected[i] = expected[j] = min(expected[i], expected[j])
+    assert clusters_of(20, [(i, j, 1.0) for i, j in edges]) == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=8).map(" ".join), max_size=12))
+def test_exact_jaccard_of_any_pair(texts: list[str]) -> None:
+    sets = [shingles(text) for text in texts]
+    for i, j, similarity in find([texts], threshold=0.5):
+        assert similarity == jaccard(sets[i], sets[j]) >= 0.5
