@@ -170,16 +170,12 @@ def test_neither_threads_nor_batches_change_the_result(real_documents: list[str]
 
 def test_an_index_can_be_asked_again_after_more_documents(real_documents: list[str]) -> None:
     index = _C.DuplicateIndex()
-    index.add(real_documents[:200])
-    index.pairs()
-    again = index.pairs()
-    index.add(real_documents[200:])
-    assert len(index) == len(real_documents)
-    more = index.pairs()
-    assert [(i, j) for i, j, _ in find([real_documents[:200]])] == list(
-        zip(*(a.tolist() for a in again[:2]), strict=True)
-    )
-    assert [(i, j) for i, j, _ in find([real_documents])] == list(zip(*(a.tolist() for a in more[:2]), strict=True))
+    for part in (real_documents[:200], real_documents[200:]):
+        index.add(part)
+        for _ in range(2):
+            first, second, _similarity = index.pairs()
+            expected = find([real_documents[: len(index)]])
+            assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(i, j) for i, j, _ in expected]
 
 
 LONG = "A near duplicate is a document that shares most of its word sequences with another document, says who? "

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castline import _C
@@ -304,16 +304,19 @@ PIECES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=60).map("".join))
 def test_any_text(text: str) -> None:
     check([text.encode()])
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("ab的。 "), max_size=80).map("".join))
 def test_repetitive_text(text: str) -> None:
     check([text.encode()])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes(data: bytes) -> None:
     # Bytes may spell code points that this Unicode does not know: only what does not depend on classes is compared.
