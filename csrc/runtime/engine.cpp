@@ -165,7 +165,11 @@ GenerateResult Engine::generate(std::span<const std::uint32_t> prompt, const Gen
       break;
     }
   }
-  if (decoder) result.text += decoder->finish();
+  if (decoder) {
+    const std::string rest = decoder->finish();
+    result.ends_inside_character = !rest.empty();
+    result.text += rest;
+  }
   result.decode_seconds = seconds_since(start);
   return result;
 }

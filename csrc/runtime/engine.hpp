@@ -47,8 +47,9 @@ struct GenerateResult {
   std::vector<std::uint32_t> ids;  ///< the new tokens, the stop token excluded
   std::string text;                ///< their text without special tokens
   FinishReason finish_reason = FinishReason::length;
-  double prefill_seconds = 0.0;  ///< reading the prompt and choosing the first token
-  double decode_seconds = 0.0;   ///< all tokens after the first
+  bool ends_inside_character = false;  ///< text then ends in U+FFFD, which on_token did not see
+  double prefill_seconds = 0.0;        ///< reading the prompt and choosing the first token
+  double decode_seconds = 0.0;         ///< all tokens after the first
 };
 
 /// Calls from several threads take turns; a call from inside its own callback is a usage error.

@@ -11,6 +11,7 @@ namespace {
 
 // Far above any real model; keeps products of two sizes far from overflow.
 constexpr std::int64_t kMaxExtent = std::int64_t{1} << 30;
+constexpr std::size_t kMaxHeadDim = 65536;
 
 std::size_t extent(const json::Value& object, std::string_view key, const std::string& where) {
   const std::int64_t n = object.at(key, where).as_integer(where + "." + std::string(key));
@@ -105,9 +106,9 @@ ModelConfig ModelConfig::from_json(const json::Value& model, std::size_t max_con
                "] expected head_dim, or hidden_size to be a multiple of num_attention_heads, but got " +
                std::to_string(config.hidden_size) + " and " + std::to_string(config.num_attention_heads));
   }
-  if (config.head_dim % 2 != 0) {
-    throw_data("[" + where + ".head_dim] expected an even number, but got " +
-               std::to_string(config.head_dim));
+  if (config.head_dim % 2 != 0 || config.head_dim > kMaxHeadDim) {
+    throw_data("[" + where + ".head_dim] expected an even number up to " + std::to_string(kMaxHeadDim) +
+               ", but got " + std::to_string(config.head_dim));
   }
   config.rope_frequencies = scaled_frequencies(model, config, max_context, where);
   return config;

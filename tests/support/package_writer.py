@@ -35,7 +35,8 @@ def random_tensors(config: dict[str, Any], seed: int = 0, spread: float = 0.25) 
     keys = config["num_key_value_heads"] * config["head_dim"]
 
     def matrix(*shape: int) -> npt.NDArray[np.float32]:
-        return np.asarray(generator.normal(0, spread, shape), np.float32)
+        values: npt.NDArray[np.float32] = generator.normal(0, spread, shape).astype(np.float32)
+        return values
 
     def norm() -> npt.NDArray[np.float32]:
         return (1 + generator.normal(0, 0.1, hidden)).astype(np.float32)
@@ -77,17 +78,20 @@ def quantise(tensors: Tensors) -> tuple[Tensors, Tensors]:
 
 
 def safetensors_bytes(tensors: Tensors, weights: str = "f32") -> bytes:
-    """A safetensors file whose every tensor starts at a multiple of 64 bytes."""
+    """A safetensors file whose every tensor starts at a multiple of 64 bytes, with `padding.N` between."""
     header: dict[str, Any] = {"__metadata__": {"castline.weights": weights}}
     data = b""
+
+    def add(name: str, dtype: str, shape: list[int], raw: bytes) -> None:
+        nonlocal data
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+
     for name, tensor in tensors.items():
         raw = np.ascontiguousarray(tensor).tobytes()
-        header[name] = {
-            "dtype": {"float32": "F32", "int8": "I8"}[tensor.dtype.name],
-            "shape": list(tensor.shape),
-            "data_offsets": [len(data), len(data) + len(raw)],
-        }
-        data += raw + b"\0" * (-len(raw) % 64)
+        add(name, {"float32": "F32", "int8": "I8"}[tensor.dtype.name], list(tensor.shape), raw)
+        if gap := -len(raw) % 64:
+            add(f"padding.{len(header)}", "I8", [gap], bytes(gap))
     text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 8) % 64)
     return struct.pack("<Q", len(text)) + text + data

@@ -1,0 +1,328 @@
+// Every decoder kernel at every level of this machine against plain double arithmetic, over random shapes;
+// and the promise that a result does not depend on how many rows or channels one call covers.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+#include "kernels/decoder_kernels.hpp"
+
+using namespace castline::kernels;
+
+namespace {
+
+using Floats = std::vector<float>;
+
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  Floats floats(std::size_t n, float spread = 1.0F) {
+    std::normal_distribution<float> normal(0.0F, spread);
+    Floats values(n);
+    for (float& v : values) v = normal(engine_);
+    return values;
+  }
+  std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(engine_); }
+
+ private:
+  std::mt19937 engine_;
+};
+
+// The largest |found - expected| in units of the tolerance.
+bool close(const Floats& found, const std::vector<double>& expected, const std::vector<double>& tolerance) {
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (!(std::fabs(found[i] - expected[i]) <= tolerance[i])) {
+      std::fprintf(stderr, "element %zu: expected %.9g +- %.2g, got %.9g\n", i, expected[i], tolerance[i],
+                   static_cast<double>(found[i]));
+      return false;
+    }
+  }
+  return true;
+}
+
+bool same_bits(const float* a, const float* b, std::size_t n) {
+  return std::memcmp(a, b, n * sizeof(float)) == 0;
+}
+
+struct Shape {
+  std::size_t rows, channels, size;
+};
+
+std::vector<Shape> shapes(Random& random) {
+  std::vector<Shape> all = {{1, 1, 1},   {1, 4, 1024},  {1, 5, 1025},    {2, 3, 17},    {7, 9, 31},
+                            {6, 68, 64}, {13, 67, 100}, {20, 130, 2049}, {1, 200, 576}, {3, 1, 3000}};
+  for (int i = 0; i < 20; ++i)
+    all.push_back({1 + random.below(30), 1 + random.below(80), 1 + random.below(1300)});
+  return all;
+}
+
+void test_matmul_f32(const DecoderKernels& kernels) {
+  Random random(1);
+  for (const auto& [rows, channels, size] : shapes(random)) {
+    const Floats x = random.floats(rows * size);
+    const Floats w = random.floats(channels * size);
+    const std::size_t stride = channels + random.below(3);
+    Floats y(rows * stride, -7.0F);
+    kernels.matmul_f32(x.data(), rows, w.data(), channels, size, y.data(), stride);
+    std::vector<double> expected(y.begin(), y.end());
+    std::vector<double> tolerance(y.size(), 0.0);  // what lies between the rows stays as it was
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        double sum = 0.0;
+        double magnitude = 0.0;
+        for (std::size_t i = 0; i < size; ++i) {
+          const double product = static_cast<double>(x[r * size + i]) * w[c * size + i];
+          sum += product;
+          magnitude += std::fabs(product);
+        }
+        expected[r * stride + c] = sum;
+        // Errors of a sum in lanes grow with the number of additions per lane.
+        tolerance[r * stride + c] =
+            magnitude * 6e-8 * (8.0 + static_cast<double>(std::min(size, kDotBlock)) / 8);
+      }
+    }
+    CHECK(close(y, expected, tolerance));
+    // One row, and a slice of the channels, give the same bits.
+    const std::size_t row = random.below(rows);
+    const std::size_t from = random.below(channels);
+    Floats part(channels - from);
+    kernels.matmul_f32(x.data() + row * size, 1, w.data() + from * size, part.size(), size, part.data(),
+                       part.size());
+    CHECK(same_bits(part.data(), y.data() + row * stride + from, part.size()));
+  }
+}
+
+void test_quantize(const DecoderKernels& kernels) {
+  Random random(2);
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{15}, std::size_t{1024}, std::size_t{1030}, std::size_t{2100}}) {
+    const std::size_t rows = 3;
+    const std::size_t blocks = dot_blocks(size);
+    Floats x = random.floats(rows * size, 3.0F);
+    std::fill_n(x.begin(), std::min(size, kDotBlock), 0.0F);           // a block of zeros
+    for (std::size_t i = 0; i < size; ++i) x[2 * size + i] *= 1e-43F;  // subnormal
+    std::vector<std::int16_t> q(x.size());
+    Floats scale(rows * blocks);
+    kernels.quantize(x.data(), rows, size, q.data(), scale.data());
+    for (std::size_t r = 1; r < 2; ++r) {
+      for (std::size_t i = 0; i < size; ++i) {
+        const double unit = scale[r * blocks + i / kDotBlock];
+        CHECK(std::abs(q[r * size + i]) <= kActivationMax);
+        CHECK(std::fabs(q[r * size + i] * unit - x[r * size + i]) <= 0.501 * unit);
+      }
+    }
+    CHECK(std::all_of(q.begin(), q.begin() + static_cast<std::ptrdiff_t>(std::min(size, kDotBlock)),
+                      [](std::int16_t v) { return v == 0; }));
+    CHECK(scale[0] == 0.0F);
+    for (const std::int16_t v : q) CHECK(std::abs(v) <= kActivationMax);
+  }
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    Floats x(20, 1.0F);
+    x[17] = bad;
+    std::vector<std::int16_t> q(x.size());
+    float scale = 0.0F;
+    kernels.quantize(x.data(), 1, x.size(), q.data(), &scale);
+    CHECK(std::isnan(scale));
+  }
+}
+
+// Integer products are exact: the result is one float expression per block, the same on every level.
+void test_matmul_i8(const DecoderKernels& kernels) {
+  Random random(3);
+  for (const auto& [rows, channels, size] : shapes(random)) {
+    const std::size_t blocks = dot_blocks(size);
+    std::vector<std::int16_t> x(rows * size);
+    std::vector<std::int8_t> w(channels * size);
+    const bool extreme = random.below(4) == 0;  // the largest sums that may occur
+    for (auto& v : x) {
+      v = static_cast<std::int16_t>(
+          extreme ? kActivationMax : static_cast<int>(random.below(2 * kActivationMax + 1)) - kActivationMax);
+    }
+    for (auto& v : w) v = static_cast<std::int8_t>(extreme ? 127 : static_cast<int>(random.below(255)) - 127);
+    Floats x_scale = random.floats(rows * blocks);
+    Floats w_scale = random.floats(channels);
+    Floats y(rows * channels);
+    kernels.matmul_i8(x.data(), x_scale.data(), rows, w.data(), w_scale.data(), channels, size, y.data(),
+                      channels);
+    bool equal = true;
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        float sum = 0.0F;
+        for (std::size_t b = 0; b < blocks; ++b) {
+          std::int64_t products = 0;
+          for (std::size_t i = b * kDotBlock; i < std::min(size, (b + 1) * kDotBlock); ++i) {
+            products += std::int64_t{x[r * size + i]} * w[c * size + i];
+          }
+          const float part = static_cast<float>(products) * x_scale[r * blocks + b];
+          sum = b == 0 ? part : sum + part;
+        }
+        equal = equal && y[r * channels + c] == sum * w_scale[c];
+      }
+    }
+    CHECK(equal);
+  }
+}
+
+void test_small_steps(const DecoderKernels& kernels) {
+  Random random(4);
+  for (const std::size_t size : {std::size_t{2}, std::size_t{30}, std::size_t{64}, std::size_t{577}}) {
+    const Floats x = random.floats(size, 4.0F);
+    const Floats w = random.floats(size);
+    Floats y(size);
+    std::vector<double> expected(size);
+    std::vector<double> tolerance(size);
+
+    kernels.rms_norm(x.data(), w.data(), size, 1e-5F, y.data());
+    double squares = 0.0;
+    for (const float v : x) squares += static_cast<double>(v) * v;
+    const double factor = 1.0 / std::sqrt(squares / static_cast<double>(size) + 1e-5);
+    for (std::size_t i = 0; i < size; ++i) {
+      expected[i] = x[i] * factor * w[i];
+      tolerance[i] = 2e-6 * std::fabs(expected[i]) + 1e-12;
+    }
+    CHECK(close(y, expected, tolerance));
+
+    Floats gate = x;
+    gate[0] = -200.0F;  // e^200 is no float
+    gate[1] = 90.0F;
+    for (std::size_t i = 0; i < size; ++i) {
+      const double g = gate[i];
+      expected[i] = g / (1.0 + std::exp(-g)) * w[i];
+      tolerance[i] = 1e-6 * std::fabs(expected[i]) + 1e-30;
+    }
+    tolerance[0] = 1e-30 + 1e-34;
+    kernels.swiglu(gate.data(), w.data(), size);
+    CHECK(close(gate, expected, tolerance));
+
+    Floats sum = x;
+    kernels.add(sum.data(), w.data(), size);
+    bool equal = true;
+    for (std::size_t i = 0; i < size; ++i) equal = equal && sum[i] == x[i] + w[i];
+    CHECK(equal);
+
+    CHECK(kernels.maximum(x.data(), size) == *std::max_element(x.begin(), x.end()));
+    double total = 0.0;
+    for (const float v : x) total += std::exp(static_cast<double>(v));
+    CHECK(std::fabs(kernels.log_sum_exp(x.data(), size) - std::log(total)) < 2e-6);
+  }
+  const Floats many = random.floats(49152, 5.0F);
+  double total = 0.0;
+  for (const float v : many) total += std::exp(static_cast<double>(v));
+  CHECK(std::fabs(kernels.log_sum_exp(many.data(), many.size()) - std::log(total)) < 4e-6);
+}
+
+void test_rope(const DecoderKernels& kernels) {
+  Random random(5);
+  for (const std::size_t dim : {std::size_t{2}, std::size_t{22}, std::size_t{64}, std::size_t{128}}) {
+    const std::size_t heads = 3;
+    const Floats x = random.floats(heads * dim);
+    Floats cos(dim / 2);
+    Floats sin(dim / 2);
+    for (std::size_t i = 0; i < dim / 2; ++i) {
+      const double angle = 0.7 * static_cast<double>(i + 1);
+      cos[i] = static_cast<float>(std::cos(angle));
+      sin[i] = static_cast<float>(std::sin(angle));
+    }
+    Floats y = x;
+    kernels.rope(y.data(), heads, dim, cos.data(), sin.data());
+    std::vector<double> expected(x.size());
+    const std::vector<double> tolerance(x.size(), 1e-6);
+    for (std::size_t h = 0; h < heads; ++h) {
+      for (std::size_t i = 0; i < dim / 2; ++i) {
+        const double a = x[h * dim + i];
+        const double b = x[h * dim + i + dim / 2];
+        expected[h * dim + i] = a * cos[i] - b * sin[i];
+        expected[h * dim + i + dim / 2] = b * cos[i] + a * sin[i];
+      }
+    }
+    CHECK(close(y, expected, tolerance));
+  }
+}
+
+void test_attention(const DecoderKernels& kernels) {
+  Random random(6);
+  struct Case {
+    std::size_t rows, first, dim;
+  };
+  std::vector<Case> cases = {{1, 0, 64},   {1, 15, 64},  {1, 16, 8},  {24, 0, 64},
+                             {5, 300, 22}, {7, 90, 128}, {1, 700, 80}};
+  for (int i = 0; i < 10; ++i)
+    cases.push_back({1 + random.below(24), random.below(200), 2 * (1 + random.below(70))});
+  for (const auto& [rows, first, dim] : cases) {
+    const std::size_t positions = first + rows;
+    const std::size_t stride = dim + random.below(5);
+    const Floats query = random.floats(rows * stride);
+    const Floats key = random.floats(positions * dim);
+    const Floats value = random.floats(positions * dim);
+    Floats blocks(round_up(positions, kKeyBlock) * dim, 1e30F);  // unused positions may hold any number
+    for (std::size_t p = 0; p < positions; ++p) {
+      for (std::size_t i = 0; i < dim; ++i) {
+        blocks[(p / kKeyBlock * dim + i) * kKeyBlock + p % kKeyBlock] = key[p * dim + i];
+      }
+    }
+    const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+    Floats scores(rows * round_up(positions, kKeyBlock));
+    Floats out(rows * stride, 5.0F);
+    AttentionTask task{query.data(),  stride,       rows,          first,      dim,   scale,
+                       blocks.data(), value.data(), scores.data(), out.data(), stride};
+    kernels.attention(task);
+    std::vector<double> expected(out.begin(), out.end());
+    std::vector<double> tolerance(out.size(), 0.0);
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::vector<double> weight(first + r + 1);
+      double total = 0.0;
+      for (std::size_t p = 0; p < weight.size(); ++p) {
+        double dot = 0.0;
+        for (std::size_t i = 0; i < dim; ++i)
+          dot += static_cast<double>(query[r * stride + i]) * key[p * dim + i];
+        weight[p] = std::exp(dot * scale);
+        total += weight[p];
+      }
+      for (std::size_t i = 0; i < dim; ++i) {
+        double sum = 0.0;
+        for (std::size_t p = 0; p < weight.size(); ++p) sum += weight[p] / total * value[p * dim + i];
+        expected[r * stride + i] = sum;
+        tolerance[r * stride + i] = 5e-6;
+      }
+    }
+    CHECK(close(out, expected, tolerance));
+    // The last row alone, as decoding computes it, gives the same bits.
+    Floats last(dim);
+    AttentionTask one{query.data() + (rows - 1) * stride,
+                      stride,
+                      1,
+                      positions - 1,
+                      dim,
+                      scale,
+                      blocks.data(),
+                      value.data(),
+                      scores.data(),
+                      last.data(),
+                      dim};
+    kernels.attention(one);
+    CHECK(same_bits(last.data(), out.data() + (rows - 1) * stride, dim));
+  }
+}
+
+}  // namespace
+
+int main() {
+  for (const CpuLevel level : {CpuLevel::scalar, CpuLevel::avx2, CpuLevel::avx512}) {
+    if (level > detected_cpu_level()) continue;
+    std::printf("%s\n", std::string(cpu_level_name(level)).c_str());
+    const DecoderKernels& kernels = decoder_kernels(level);
+    test_matmul_f32(kernels);
+    test_quantize(kernels);
+    test_matmul_i8(kernels);
+    test_small_steps(kernels);
+    test_rope(kernels);
+    test_attention(kernels);
+  }
+  return castline::test::finish();
+}

@@ -1,0 +1,149 @@
+// A package small enough to damage thousands of times: its files in memory, and a folder to write them to.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/sha256.hpp"
+
+namespace castline::test {
+
+inline constexpr const char* kTinyModel =
+    R"({"vocab_size": 40, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 1, )"
+    R"("num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 6, "max_position_embeddings": 64, )"
+    R"("rope_theta": 10000.0, "rms_norm_eps": 1e-05, "tie_word_embeddings": true})";
+
+/// cpu/weights.safetensors for kTinyModel with random weights; int8 as the runtime reads it where asked.
+inline std::string tiny_weights(bool int8 = false) {
+  std::mt19937 engine(11);
+  std::normal_distribution<float> normal(0.0F, 0.4F);
+  std::string header = R"({"__metadata__":{"castline.weights":"f32"})";
+  std::string data;
+  const auto add = [&](const std::string& name, const char* type, const std::string& shape,
+                       const std::string& raw) {
+    header += ",\"" + name + "\":{\"dtype\":\"" + type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
+              std::to_string(data.size()) + "," + std::to_string(data.size() + raw.size()) + "]}";
+    data += raw;
+  };
+  const auto add_aligned = [&](const std::string& name, const char* type, const std::string& shape,
+                               const std::string& raw) {
+    add(name, type, shape, raw);
+    const std::size_t gap = (64 - raw.size() % 64) % 64;
+    if (gap > 0)
+      add("padding." + std::to_string(data.size()), "I8", std::to_string(gap), std::string(gap, '\0'));
+  };
+  const auto floats = [&](std::size_t n) {
+    std::string raw(n * sizeof(float), '\0');
+    for (std::size_t i = 0; i < n; ++i) {
+      const float v = normal(engine);
+      std::memcpy(raw.data() + i * sizeof(float), &v, sizeof v);
+    }
+    return raw;
+  };
+  const auto vector = [&](const std::string& name, std::size_t n) {
+    add_aligned(name, "F32", std::to_string(n), floats(n));
+  };
+  const auto matrix = [&](const std::string& name, std::size_t channels, std::size_t size) {
+    const std::string shape = std::to_string(channels) + "," + std::to_string(size);
+    if (!int8) {
+      add_aligned(name, "F32", shape, floats(channels * size));
+      return;
+    }
+    std::string raw(channels * size, '\0');
+    for (char& c : raw) c = static_cast<char>(static_cast<int>(engine() % 255) - 127);
+    add_aligned(name, "I8", shape, raw);
+    vector(name + ".scale", channels);
+  };
+  matrix("model.embed_tokens.weight", 40, 12);
+  const std::string layer = "model.layers.0.";
+  vector(layer + "input_layernorm.weight", 12);
+  matrix(layer + "self_attn.q_proj.weight", 12, 12);
+  matrix(layer + "self_attn.k_proj.weight", 6, 12);
+  matrix(layer + "self_attn.v_proj.weight", 6, 12);
+  matrix(layer + "self_attn.o_proj.weight", 12, 12);
+  vector(layer + "post_attention_layernorm.weight", 12);
+  matrix(layer + "mlp.gate_proj.weight", 20, 12);
+  matrix(layer + "mlp.up_proj.weight", 20, 12);
+  matrix(layer + "mlp.down_proj.weight", 12, 20);
+  vector("model.norm.weight", 12);
+  header += "}";
+  header.resize((header.size() + 8 + 63) / 64 * 64 - 8, ' ');
+  const std::uint64_t length = header.size();
+  std::string file(sizeof length, '\0');
+  std::memcpy(file.data(), &length, sizeof length);
+  return file + header + data;
+}
+
+/// package.json for these weights; `generation` as the manifest holds it.
+inline std::string tiny_manifest(
+    const std::string& weights,
+    const std::string& generation = R"({"eos_ids": [2], "bos_id": 1, "max_context": 64})") {
+  const std::string hash = sha256_hex(std::as_bytes(std::span(weights.data(), weights.size())));
+  return R"({"schema_version": 1, "castline_version": "0.1.0", "model": )" + std::string(kTinyModel) +
+         R"(, "generation": )" + generation + R"(, "files": {"cpu/weights.safetensors": {"size": )" +
+         std::to_string(weights.size()) + R"(, "sha256": ")" + hash +
+         R"("}}, "backends": {"cpu": {"weights": "f32", "status": "passed"}}})";
+}
+
+/// A folder of its own under the system's temporary one, removed at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "castline-test-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) std::abort();
+    path_ = name;
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  std::string path() const { return path_; }
+  void write(const std::string& relative, const std::string& bytes) const {
+    const std::filesystem::path file = std::filesystem::path(path_) / relative;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << bytes;
+  }
+
+ private:
+  std::string path_;
+};
+
+/// One deterministic damage of `bytes` within its first `range`: a flipped bit, a changed, dropped or doubled
+/// piece, or a cut.
+inline std::string damaged(std::string bytes, std::size_t range, std::mt19937& engine) {
+  const std::size_t at = engine() % range;
+  const std::size_t length = 1 + engine() % 8;
+  static const char* const kPieces[] = {"-1", "9999999999999999999", "1e400", "null", "[]", "{", "\"",
+                                        "0",  "18446744073709551615"};
+  switch (engine() % 6) {
+    case 0:
+      bytes[at] = static_cast<char>(bytes[at] ^ (1 << engine() % 8));
+      break;
+    case 1:
+      bytes[at] = static_cast<char>(engine());
+      break;
+    case 2:
+      bytes.erase(at, length);
+      break;
+    case 3:
+      bytes.insert(at, bytes.substr(at, length));
+      break;
+    case 4:
+      bytes.replace(at, length, kPieces[engine() % std::size(kPieces)]);
+      break;
+    default:
+      bytes.resize(at);
+      break;
+  }
+  return bytes;
+}
+
+}  // namespace castline::test
