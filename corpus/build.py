@@ -19,6 +19,7 @@ from castline.corpus.encode import FOLDER as TOKENS
 from castline.corpus.encode import encode_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
 from castline.corpus.pack import pack_shards
+from castline.corpus.report import write_report
 from castline.corpus.sources import make_tasks
 from castline.corpus.tokenizer import FORMAT as TOKENIZER_FORMAT
 from castline.corpus.tokenizer import TokenizerInfo, train_tokenizer
@@ -90,6 +91,7 @@ def build_corpus(
             tokenizer=asdict(tokenizer),
             files=_file_hashes(out, parts, decisions),
         )
+        write_report(out, manifest)
         write_json(out / manifests.NAME, manifest)
         shutil.rmtree(out / TOKENS, ignore_errors=True)
     return CorpusSummary(out, manifest, reused=False, resumed=dict(workspace.resumed))

@@ -6,6 +6,7 @@ everything that could not be read, with the reason and the place.
 
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -112,6 +113,18 @@ def read_documents(path: Path) -> Iterator[Document]:
         raise DataError(
             f"{path}: expected documents that castline wrote, but found: {error}; build the corpus again with --force"
         ) from error
+
+
+def document_at(path: Path, row: int) -> Document:
+    """One document of a part, by its number.
+
+    Raises:
+        DataError: the file is missing or damaged, or has fewer documents.
+    """
+    document = next(itertools.islice(read_documents(path), row, None), None)
+    if document is None:
+        raise DataError(f"{path}: expected more than {row} documents; build the corpus again with --force")
+    return document
 
 
 def write_rejects(path: Path, rejects: list[Reject]) -> None:

@@ -30,7 +30,7 @@ from castline.progress import progress
 FORMAT = 1  # of documents, measurements and rejects; a new number makes every build read its sources again
 PART_CHARACTERS = 16 * 1024 * 1024
 PART_RECORDS = 20_000
-CHINESE_SHARE = 0.3
+CHINESE_SHARE = 1 / 6  # of letters: as many Han characters as words of five letters
 FOLDERS = {"documents": ".jsonl.zst", "measurements": ".parquet", "rejects": ".jsonl"}
 
 

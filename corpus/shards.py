@@ -180,6 +180,7 @@ class TokenShards:
         self._infos = [ShardInfo(**shard) for shard in manifest["splits"][split]["shards"]]
         self.tokens: tuple[Tokens, ...] = tuple(_map_tokens(root, info, dtype) for info in self._infos)
         self.shard_starts: npt.NDArray[np.int64] = np.cumsum([0, *(info.tokens for info in self._infos)])
+        self.shard_names = [info.name for info in self._infos]
         self._indexes: list[pa.Table] | None = None
 
     @classmethod

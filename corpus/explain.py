@@ -1,0 +1,167 @@
+"""Why a document was kept or dropped, what it is a duplicate of, and where its tokens are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from castline.corpus.config import CorpusConfig
+from castline.corpus.deduplicate import PAIRS
+from castline.corpus.documents import document_at
+from castline.corpus.manifest import read_manifest
+from castline.corpus.shards import open_shards
+from castline.corpus.tables import read_table
+from castline.errors import DataError, RecipeError
+from castline.recipe import parse
+
+
+@dataclass(frozen=True)
+class RuleCheck:
+    """One rule that looked at the document."""
+
+    rule: str
+    value: float
+    min: float | None
+    max: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Match:
+    """Another document that this one is (nearly) the same as."""
+
+    id: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class TokenRange:
+    """Where tokens of the document are: `[start, end)` within a shard."""
+
+    shard: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything that is known about a document."""
+
+    id: str
+    source: str
+    kind: str
+    language: str
+    source_path: str  # the source's glob in the recipe
+    path: str  # below the fixed part of that glob
+    record: int
+    text: str
+    kept: bool
+    rule: str  # what dropped it; empty for a kept document
+    split: str
+    duplicate_of: str
+    cluster: str
+    cluster_size: int
+    matches: list[Match]
+    checks: list[RuleCheck]
+    measurements: dict[str, float]
+    tokens: list[TokenRange]
+
+
+def explain_document(out: Path, prefix: str) -> Explanation:
+    """Explain the document of the finished corpus `out` whose id begins with `prefix`.
+
+    Raises:
+        DataError: `out` holds no finished corpus, or a part of it is damaged.
+        RecipeError: no document, or more than one, has such an id.
+    """
+    config = parse(CorpusConfig, read_manifest(out)["recipe"], f"the manifest of {out}")
+    part, row = _find(out, prefix)
+    measured = _row(out / "measurements" / f"{part}.parquet", row)
+    decision = _row(out / "decisions" / f"{part}.parquet", row)
+    identity = decision["id"]
+    checks = [
+        RuleCheck(
+            rule.name,
+            measured[rule.measurement],
+            rule.bounds.min,
+            rule.bounds.max,
+            rule.bounds.allow(measured[rule.measurement]),
+        )
+        for rule in config.rules.for_documents(measured["kind"], measured["language"])
+    ]
+    described = {"id", "source", "kind", "language", "path", "record", "content_hash"}
+    return Explanation(
+        id=identity,
+        source=measured["source"],
+        kind=measured["kind"],
+        language=measured["language"],
+        source_path=next(source.path for source in config.sources if source.name == measured["source"]),
+        path=measured["path"],
+        record=measured["record"],
+        text=document_at(out / "documents" / f"{part}.jsonl.zst", row).text,
+        kept=decision["kept"],
+        rule=decision["rule"],
+        split=decision["split"],
+        duplicate_of=decision["duplicate_of"],
+        cluster=decision["cluster"],
+        cluster_size=_cluster_size(out, decision["cluster"]),
+        matches=_matches(out, identity),
+        checks=checks,
+        measurements={name: value for name, value in measured.items() if name not in described},
+        tokens=_token_ranges(out, identity) if decision["kept"] else [],
+    )
+
+
+def _find(out: Path, prefix: str) -> tuple[str, int]:
+    """The part and row of the one document whose id begins with `prefix`."""
+    found: list[tuple[str, int, str]] = []
+    for path in sorted((out / "measurements").glob("*.parquet")):
+        ids = read_table(path, ["id"])["id"]
+        rows = pc.indices_nonzero(pc.starts_with(ids, prefix.lower())).to_pylist()
+        found += [(path.stem, row, ids[row].as_py()) for row in rows]
+    if not found:
+        raise RecipeError(
+            f"expected the id of a document in {out} or the beginning of one, but got '{prefix}'; "
+            "decisions/*.parquet, the rejects and report.html name them"
+        )
+    if len(found) > 1:
+        some = ", ".join(identity for _, _, identity in found[:4])
+        raise RecipeError(f"expected the id of one document, but {len(found)} begin with '{prefix}': {some}, …")
+    return found[0][:2]
+
+
+def _row(path: Path, row: int) -> dict[str, Any]:
+    table = read_table(path)
+    if row >= len(table):
+        raise DataError(f"{path}: expected more than {row} rows, but found {len(table)}; build again with --force")
+    return dict(table.slice(row, 1).to_pylist()[0])
+
+
+def _cluster_size(out: Path, cluster: str) -> int:
+    return sum(
+        pc.sum(pc.equal(read_table(path, ["cluster"])["cluster"], cluster)).as_py() or 0
+        for path in (out / "decisions").glob("*.parquet")
+    )
+
+
+def _matches(out: Path, identity: str) -> list[Match]:
+    table = read_table(out / PAIRS)
+    here = pa.scalar(identity)
+    matches = []
+    for mine, other in (("first", "second"), ("second", "first")):
+        rows = table.filter(pc.equal(table[mine], here))
+        matches += [Match(row[other], row["similarity"]) for row in rows.to_pylist()]
+    return sorted(matches, key=lambda match: (-match.similarity, match.id))
+
+
+def _token_ranges(out: Path, identity: str) -> list[TokenRange]:
+    shards = open_shards(out)
+    ranges = []
+    for split in shards.manifest["splits"]:
+        opened = shards.split(split)
+        for name, index in zip(opened.shard_names, opened.indexes(), strict=True):
+            for row in index.filter(pc.equal(index["document_id"], identity)).to_pylist():
+                ranges.append(TokenRange(name, row["start"], row["end"]))
+    return ranges
