@@ -122,15 +122,22 @@ class CheckpointReader:
         return tied or name.endswith("rotary_emb.inv_freq")
 
 
-def load_decoder(source: Path | CheckpointReader, dtype: torch.dtype = torch.float32) -> Decoder:
+def load_decoder(
+    source: Path | CheckpointReader, dtype: torch.dtype = torch.float32, *, config: ModelConfig | None = None
+) -> Decoder:
     """Read a checkpoint into a decoder on the CPU.
+
+    Args:
+        source: the folder, or its reader
+        dtype: the parameters' type
+        config: instead of the checkpoint's own: the same shapes with another context or RoPE base
 
     Raises:
         CheckpointError: as `CheckpointReader`.
     """
     reader = source if isinstance(source, CheckpointReader) else CheckpointReader(source)
     with torch.device("meta"):
-        decoder = Decoder(reader.config)
+        decoder = Decoder(config or reader.config)
     own = from_llama(reader.config, lambda name: reader.tensor(name).to(dtype))
     if reader.config.tie_word_embeddings:
         own["output.weight"] = own["tok_embeddings.weight"]
@@ -164,16 +171,38 @@ def write_checkpoint(
         CheckpointError: a tensor is missing, too many, misshapen, or not finite.
         DeviceError: the folder cannot be written.
     """
+    with files.atomic_folder(path) as folder:
+        write_checkpoint_files(
+            folder,
+            config,
+            tensors,
+            layout=layout,
+            dtype=dtype,
+            special_tokens=special_tokens,
+            extra_files=extra_files,
+        )
+
+
+def write_checkpoint_files(
+    folder: Path,
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    *,
+    layout: LayoutName = "llama",
+    dtype: torch.dtype = torch.float32,
+    special_tokens: SpecialTokens = NO_SPECIAL_TOKENS,
+    extra_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """The files of `write_checkpoint`, into a folder that the caller makes appear whole."""
     _check_tensors(config, tensors)
     stored = tensors if layout == "llama" else llama_to_internlm2(config, tensors)
     names = list(layout_shapes(config, layout))
     kind = str(dtype).removeprefix("torch.")
-    with files.atomic_folder(path) as folder:
-        _write_tensors(folder, {name: stored[name] for name in names}, dtype)
-        files.write_json(folder / "generation_config.json", generation_config_json(special_tokens))
-        for name, content in (extra_files or {}).items():
-            files.write_bytes(folder / name, content)
-        files.write_json(folder / "config.json", config_json(config, layout, special_tokens, kind))
+    _write_tensors(folder, {name: stored[name] for name in names}, dtype)
+    files.write_json(folder / "generation_config.json", generation_config_json(special_tokens))
+    for name, content in (extra_files or {}).items():
+        files.write_bytes(folder / name, content)
+    files.write_json(folder / "config.json", config_json(config, layout, special_tokens, kind))
 
 
 def _write_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:

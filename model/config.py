@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,19 +26,10 @@ class ModelConfig(Table):
     rms_norm_eps: float = Field(1e-5, gt=0)
     tie_word_embeddings: bool = False
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_head_dim(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("head_dim"):
-            return values
-        hidden = values.get("hidden_size", cls.model_fields["hidden_size"].default)
-        heads = values.get("num_attention_heads", cls.model_fields["num_attention_heads"].default)
-        if isinstance(hidden, int) and isinstance(heads, int) and heads > 0 and hidden % heads == 0:
-            return {**values, "head_dim": hidden // heads}
-        return values
-
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.head_dim == 0 and self.hidden_size % self.num_attention_heads == 0:
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
         if self.head_dim == 0:
             raise ValueError(
                 "expected hidden_size to be a multiple of num_attention_heads, but got "
