@@ -97,7 +97,7 @@ class Start:
         }
 
     def companions(self, checkpoint: Path, step: int, tokens: int) -> dict[str, bytes]:
-        """The files beside a checkpoint's weights: the tokenizer's, and `castline.json`, which says where all comes from.
+        """The files beside a checkpoint's weights: the tokenizer's, and `castline.json`, which says whence they come.
 
         Paths in it are relative to the `checkpoint` folder.
         """
