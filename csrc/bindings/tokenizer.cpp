@@ -59,6 +59,12 @@ std::vector<py::array_t<std::uint32_t>> encode_batch(const Tokenizer& tokenizer,
   return arrays;
 }
 
+std::vector<py::bytes> pre_tokenize(const Tokenizer& tokenizer, const py::object& text) {
+  std::vector<py::bytes> pieces;
+  for (const std::string& piece : tokenizer.pre_tokenize(text_of(text))) pieces.emplace_back(piece);
+  return pieces;
+}
+
 py::bytes decode(const Tokenizer& tokenizer, const py::object& values, bool skip_special) {
   const Ids ids = ids_from_python(values);
   std::string bytes;
@@ -84,6 +90,7 @@ void bind_tokenizer(py::module_& m) {
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("threads") = 0,
            py::arg("add_special") = false, "The ids of every text; the same for any number of threads.")
       .def("decode", &decode, py::arg("ids"), py::arg("skip_special") = false, "The bytes of the tokens.")
+      .def("pre_tokenize", &pre_tokenize, py::arg("text"), "The pieces that are encoded each by itself.")
       .def(
           "token_bytes",
           [](const Tokenizer& tokenizer, std::uint32_t id) { return py::bytes(tokenizer.token_bytes(id)); },

@@ -13,9 +13,7 @@ struct Range {
   std::uint8_t classes;
 };
 
-constexpr Range kRanges[] = {
 #include "tokenizer/char_class_ranges.inc"
-};
 
 }  // namespace
 

@@ -9,11 +9,12 @@ namespace castline::tokenizer {
 
 /// Bits of a character's class; char_class_ranges.inc holds them for all of Unicode.
 enum CharClass : std::uint8_t {
-  kLetter = 1,   ///< \p{L} of a splitting pattern
-  kNumber = 2,   ///< \p{N}
-  kSpace = 4,    ///< \s
-  kNumeric = 8,  ///< what `Digits` sets apart: Rust's is_numeric, of a newer Unicode than \p{N}
-  kWord = 16,    ///< \w, which ends the neighbourhood of a `single_word` token
+  kLetter = 1,     ///< \p{L} of a splitting pattern
+  kNumber = 2,     ///< \p{N}
+  kSpace = 4,      ///< \s
+  kNumeric = 8,    ///< what `Digits` sets apart: Rust's is_numeric, of a newer Unicode than \p{N}
+  kWord = 16,      ///< \w, which may not be beside a `single_word` token
+  kUnstable = 32,  ///< NFC may change it, move it, or join it to the character before
 };
 
 /// A two-stage table from code point to CharClass bits: blocks of 256, equal blocks stored once.

@@ -12,6 +12,7 @@
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/bpe.hpp"
 #include "tokenizer/byte_alphabet.hpp"
+#include "tokenizer/nfc.hpp"
 #include "tokenizer/piece_cache.hpp"
 #include "tokenizer/splitter.hpp"
 #include "tokenizer/tokenizer_json.hpp"
@@ -27,6 +28,12 @@ struct Token {
   bool special = false;
 };
 
+/// The text in which an added token is found, and as which it is decoded.
+std::string written_form(const TokenizerFile& file, const AddedToken& token) {
+  std::string normalized;
+  return std::string(file.nfc && token.normalized ? to_nfc(token.content, normalized) : token.content);
+}
+
 /// The tokens by id.
 std::vector<Token> make_tokens(const TokenizerFile& file) {
   std::vector<Token> tokens;
@@ -35,7 +42,7 @@ std::vector<Token> make_tokens(const TokenizerFile& file) {
     tokens[id] = {from_byte_alphabet(written).value_or(written), true, special};
   };
   for (const auto& [written, id] : file.vocabulary) set(id, written, false);
-  for (const AddedToken& token : file.added_tokens) set(token.id, token.content, token.special);
+  for (const AddedToken& token : file.added_tokens) set(token.id, written_form(file, token), token.special);
   return tokens;
 }
 
@@ -62,19 +69,30 @@ std::unordered_map<std::string, std::uint32_t> make_whole_pieces(const Tokenizer
   return pieces;
 }
 
-std::vector<AddedToken> tokens_where(const std::vector<AddedToken>& tokens, bool normalized) {
+std::vector<AddedToken> tokens_where(const TokenizerFile& file, bool normalized) {
   std::vector<AddedToken> chosen;
-  for (const AddedToken& token : tokens) {
-    if (token.normalized == normalized) chosen.push_back(token);
+  for (const AddedToken& token : file.added_tokens) {
+    if (token.normalized != normalized) continue;
+    chosen.push_back(token);
+    chosen.back().content = written_form(file, token);
   }
   return chosen;
+}
+
+/// `text`, or where it is not UTF-8 its repaired form, put into `replaced`.
+std::string_view well_formed(std::string_view text, std::string& replaced) {
+  if (utf8::valid_prefix(text) == text.size()) return text;
+  replaced.clear();
+  utf8::append_replacing(text, true, replaced);
+  return replaced;
 }
 
 /// What one thread needs to encode; what it has learnt about pieces serves the next text.
 struct Workspace {
   PieceCache cache;
   BpeScratch bpe;
-  std::string text;  // of ill-formed input, with U+FFFD
+  std::string text;        // of ill-formed input, with U+FFFD
+  std::string normalized;  // in NFC
   std::vector<Segment> outer;
   std::vector<Segment> inner;
 };
@@ -86,8 +104,9 @@ struct Tokenizer::Impl {
       : tokens(make_tokens(file)),
         bpe(make_bpe(file)),
         whole_pieces(make_whole_pieces(file)),
-        raw_tokens(tokens_where(file.added_tokens, false)),
-        normalized_tokens(tokens_where(file.added_tokens, true)),
+        raw_tokens(tokens_where(file, false)),
+        normalized_tokens(tokens_where(file, true)),
+        nfc(file.nfc),
         splitter(std::move(file.steps)),
         before(std::move(file.before)),
         after(std::move(file.after)),
@@ -104,7 +123,6 @@ struct Tokenizer::Impl {
   }
 
   void encode(std::string_view text, Workspace& workspace, std::vector<std::uint32_t>& out) const;
-  void encode_segment(std::string_view text, Workspace& workspace, std::vector<std::uint32_t>& out) const;
   void encode_piece(std::string_view piece, Workspace& workspace, std::vector<std::uint32_t>& out) const;
 
   /// Lends a workspace for the time of a call.
@@ -129,6 +147,7 @@ struct Tokenizer::Impl {
   std::unordered_map<std::string, std::uint32_t> whole_pieces;
   AddedTokenFinder raw_tokens;         // looked for first
   AddedTokenFinder normalized_tokens;  // looked for in what is left
+  bool nfc;
   Splitter splitter;
   std::vector<std::uint32_t> before;
   std::vector<std::uint32_t> after;
@@ -157,21 +176,12 @@ void Tokenizer::Impl::encode_piece(std::string_view piece, Workspace& workspace,
   if (!found.empty() && found.size() <= PieceCache::kMaxIds) workspace.cache.insert(key, found);
 }
 
-void Tokenizer::Impl::encode_segment(std::string_view text, Workspace& workspace,
-                                     std::vector<std::uint32_t>& out) const {
-  splitter.split(text, [&](std::string_view piece) { encode_piece(piece, workspace, out); });
-}
-
 void Tokenizer::Impl::encode(std::string_view text, Workspace& workspace,
                              std::vector<std::uint32_t>& out) const {
   if (text.size() > std::numeric_limits<std::uint32_t>::max() / 4) {
     throw_usage("[encode] expected a text below 1 GiB, but got " + std::to_string(text.size()) + " bytes");
   }
-  if (utf8::valid_prefix(text) != text.size()) {
-    workspace.text.clear();
-    utf8::append_replacing(text, true, workspace.text);
-    text = workspace.text;
-  }
+  text = well_formed(text, workspace.text);
   workspace.outer.clear();
   raw_tokens.split(text, workspace.outer);
   for (const Segment& outer : workspace.outer) {
@@ -180,12 +190,12 @@ void Tokenizer::Impl::encode(std::string_view text, Workspace& workspace,
       continue;
     }
     workspace.inner.clear();
-    normalized_tokens.split(outer.text, workspace.inner);
+    normalized_tokens.split(nfc ? to_nfc(outer.text, workspace.normalized) : outer.text, workspace.inner);
     for (const Segment& inner : workspace.inner) {
       if (inner.id) {
         out.push_back(*inner.id);
       } else {
-        encode_segment(inner.text, workspace, out);
+        splitter.split(inner.text, [&](std::string_view piece) { encode_piece(piece, workspace, out); });
       }
     }
   }
@@ -229,6 +239,14 @@ std::string Tokenizer::decode(std::span<const std::uint32_t> ids, bool skip_spec
     if (!(skip_special && token.special)) bytes += token.bytes;
   }
   return bytes;
+}
+
+std::vector<std::string> Tokenizer::pre_tokenize(std::string_view text) const {
+  std::string replaced;
+  std::vector<std::string> pieces;
+  impl_->splitter.split(well_formed(text, replaced),
+                        [&](std::string_view piece) { pieces.emplace_back(piece); });
+  return pieces;
 }
 
 std::uint32_t Tokenizer::vocab_size() const { return static_cast<std::uint32_t>(impl_->tokens.size()); }

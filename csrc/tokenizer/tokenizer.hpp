@@ -40,9 +40,13 @@ class Tokenizer {
   /// begin or end inside a character. Throws a usage error for an id that is not in the vocabulary.
   std::string decode(std::span<const std::uint32_t> ids, bool skip_special = false) const;
 
+  /// The pieces that the pre-tokenizer cuts `text` into, for looking at: each is encoded by itself. Added
+  /// tokens are not looked for.
+  std::vector<std::string> pre_tokenize(std::string_view text) const;
+
   /// One more than the largest id; ids between may be unused.
   std::uint32_t vocab_size() const;
-  /// The bytes that `id` stands for; of an added token, its text. Throws a usage error for an unused id.
+  /// The bytes that `id` stands for. Throws a usage error for an unused id.
   std::string_view token_bytes(std::uint32_t id) const;
   /// True for an added token marked special (`<|endoftext|>` and its like).
   bool is_special(std::uint32_t id) const;

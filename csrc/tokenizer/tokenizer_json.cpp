@@ -157,14 +157,17 @@ void read_added_tokens(const Value& root, TokenizerFile& file) {
   }
 }
 
-void read_normalizer(const Value& root) {
-  const Value* normalizer = optional_member(root, "normalizer");
-  if (normalizer == nullptr) return;
-  if (type_of(*normalizer) == "Sequence" &&
-      normalizer->at("normalizers", kWhere).as_array("tokenizer.json: normalizers").empty()) {
-    return;
+void read_normalizer(const Value& component, TokenizerFile& file) {
+  const std::string& type = type_of(component);
+  if (type == "Sequence") {
+    for (const Value& part : component.at("normalizers", kWhere).as_array("tokenizer.json: normalizers")) {
+      read_normalizer(part, file);
+    }
+  } else if (type == "NFC") {
+    file.nfc = true;
+  } else {
+    fail("expected no normalizer but NFC", "'" + type + "', which is not supported");
   }
-  fail("expected no normalizer", "'" + type_of(*normalizer) + "', which is not supported");
 }
 
 Step split_step(const Value& component) {
@@ -276,7 +279,7 @@ TokenizerFile read_tokenizer_json(std::string_view json) {
   TokenizerFile file;
   read_model(root, file);
   read_added_tokens(root, file);
-  read_normalizer(root);
+  if (const Value* component = optional_member(root, "normalizer")) read_normalizer(*component, file);
   bool byte_level = false;
   if (const Value* component = optional_member(root, "pre_tokenizer")) {
     read_pre_tokenizer(*component, file.steps, byte_level);

@@ -22,6 +22,7 @@ struct TokenizerFile {
   std::optional<std::uint32_t> unknown;
   bool fuse_unknown = false;
   std::vector<AddedToken> added_tokens;
+  bool nfc = false;  ///< text is put into Normalization Form C
   std::vector<Step> steps;
   std::vector<std::uint32_t> before;  ///< the ids that the post-processor puts before a single text
   std::vector<std::uint32_t> after;   ///< and after it
