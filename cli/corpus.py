@@ -1,0 +1,158 @@
+"""`castline corpus build | report | explain`."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from castline.cli.guard import guarded
+from castline.cli.output import JsonOption, note, print_fields, print_json, print_table, size
+from castline.cli.recipe import CORPUS_TABLES, SetOption, read_tables
+
+if TYPE_CHECKING:
+    from castline.corpus.config import CorpusConfig
+    from castline.corpus.explain import Explanation
+
+app = typer.Typer(help="Build, report on and explain a corpus.", no_args_is_help=True, rich_markup_mode=None)
+
+CorpusArgument = Annotated[Path, typer.Argument(help="A corpus directory.")]
+
+
+def build_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe.")],
+    out: Annotated[Path, typer.Option(help="The corpus directory to write.")],
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core. The bytes are the same.")] = 0,
+    max_bad: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Let this share of each source's records be damaged.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a corpus of another recipe.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read and written.")] = False,
+    overrides: SetOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Read, measure, filter, deduplicate, tokenise and mix the sources of a recipe."""
+    config = _config(recipe, overrides)
+    base = recipe.resolve().parent
+    if dry_run:
+        _show_plan(config, base, json_output)
+        return
+    from castline.corpus.build import build_corpus
+
+    summary = build_corpus(
+        config, out, base=base, workers=workers or len(os.sched_getaffinity(0)), force=force, max_bad=max_bad
+    )
+    if summary.reused:
+        note(f"{out} holds the corpus of this recipe: reused")
+    for stage, count in summary.resumed.items():
+        note(f"{stage}: {count} finished steps of an interrupted build taken over")
+    manifest = summary.manifest
+    if json_output:
+        shown = {name: manifest[name] for name in ("totals", "sources", "tokenizer")}
+        print_json({"out": str(out), "reused": summary.reused, **shown})
+        return
+    _show_accounts(manifest)
+    note(f"look at {out / 'report.html'}; next: castline train run {recipe} --out run")
+
+
+def report_command(corpus: CorpusArgument, json_output: JsonOption = False) -> None:
+    """Write report.html again, and print the account of a corpus."""
+    from castline.corpus.manifest import read_manifest
+    from castline.corpus.report import write_report
+
+    manifest = read_manifest(corpus)
+    path = write_report(corpus)
+    if json_output:
+        print_json({"report": str(path), "totals": manifest["totals"], "sources": manifest["sources"]})
+        return
+    _show_accounts(manifest)
+    print(path)
+
+
+def explain_command(
+    corpus: CorpusArgument,
+    document: Annotated[str, typer.Argument(metavar="DOC_ID", help="A document's id, or the beginning of it.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Say where a document comes from, what was measured, and why it was kept or dropped."""
+    from castline.corpus.explain import explain_document
+
+    explanation = explain_document(corpus, document)
+    if json_output:
+        print_json(asdict(explanation))
+    else:
+        _show_explanation(explanation)
+
+
+app.command("build")(guarded(build_command))
+app.command("report")(guarded(report_command))
+app.command("explain")(guarded(explain_command))
+
+
+def _config(recipe: Path, overrides: list[str] | None) -> "CorpusConfig":
+    from castline.corpus.config import CorpusConfig
+    from castline.recipe import parse
+
+    return parse(CorpusConfig, read_tables(recipe, CORPUS_TABLES, overrides), str(recipe))
+
+
+def _show_plan(config: "CorpusConfig", base: Path, json_output: bool) -> None:
+    from castline.corpus.plan import plan_corpus
+
+    plan = plan_corpus(config, base=base)
+    if json_output:
+        print_json(asdict(plan))
+        return
+    rows = [(s.name, s.files, size(s.bytes), size(s.text_bytes), s.tokens) for s in plan.sources]
+    print_table("would read (text and tokens estimated)", ("source", "files", "bytes", "text", "tokens"), rows)
+    print(f"would write at most about {size(plan.output_bytes)}")
+
+
+def _show_accounts(manifest: dict[str, Any]) -> None:
+    columns = ("source", "read", "rejected", "dropped", "kept", "held out", "tokens", "held-out tokens")
+    accounts = {**manifest["sources"], "total": manifest["totals"]}
+    rows = [
+        (
+            name,
+            account["read"],
+            sum(account["rejected"].values()),
+            sum(account["dropped"].values()),
+            account["kept"]["train"],
+            account["kept"]["held_out"],
+            account["tokens"]["train"],
+            account["tokens"]["held_out"],
+        )
+        for name, account in accounts.items()
+    ]
+    print_table("documents and tokens", columns, rows)
+    losses = [(f"dropped: {name}", count) for name, count in manifest["totals"]["dropped"].items()]
+    losses += [(f"rejected: {name}", count) for name, count in manifest["totals"]["rejected"].items()]
+    if losses:
+        losses.sort(key=lambda row: -row[1])
+        print_table("why documents went", ("reason", "documents"), losses)
+
+
+def _show_explanation(explanation: "Explanation") -> None:
+    e = explanation
+    fate = "kept" if e.kept else f"dropped by {e.rule}"
+    if e.duplicate_of:
+        fate += f", a duplicate of {e.duplicate_of}"
+    print_fields(
+        {
+            "id": e.id,
+            "source": f"{e.source} ({e.kind}, {e.language})",
+            "path": f"{e.path} of {e.source_path}" + (f", record {e.record}" if e.record else ""),
+            "decision": fate,
+            "split": e.split or None,
+            "cluster": f"{e.cluster} ({e.cluster_size} documents)",
+            "tokens": "; ".join(f"{t.shard} {t.start}-{t.end}" for t in e.tokens) or None,
+        }
+    )
+    if e.checks:
+        rows = [(c.rule, c.value, c.min, c.max, "passed" if c.passed else "failed") for c in e.checks]
+        print()
+        print_table("rules", ("rule", "value", "min", "max", ""), rows)
+    for match in e.matches:
+        print(f"like {match.id}: Jaccard similarity {match.similarity:.3f}")
+    print("\n" + e.text[:500] + ("…" if len(e.text) > 500 else ""))
