@@ -9,7 +9,7 @@ import typer
 
 from castline.cli.guard import guarded
 from castline.cli.output import JsonOption, note, print_fields, print_json, print_table, size
-from castline.cli.recipe import CORPUS_TABLES, SetOption, read_tables
+from castline.cli.recipe import CORPUS_TABLES, SetOption, read_tables, required_out
 
 if TYPE_CHECKING:
     from castline.corpus.config import CorpusConfig
@@ -22,7 +22,7 @@ CorpusArgument = Annotated[Path, typer.Argument(help="A corpus directory.")]
 
 def build_command(
     recipe: Annotated[Path, typer.Argument(help="The recipe.")],
-    out: Annotated[Path, typer.Option(help="The corpus directory to write.")],
+    out: Annotated[Path | None, typer.Option(help="The corpus directory to write.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core. The bytes are the same.")] = 0,
     max_bad: Annotated[
         float | None, typer.Option(min=0, max=1, help="Let this share of each source's records be damaged.")
@@ -38,6 +38,7 @@ def build_command(
     if dry_run:
         _show_plan(config, base, json_output)
         return
+    out = required_out(out)
     from castline.corpus.build import build_corpus
 
     summary = build_corpus(

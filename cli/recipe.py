@@ -38,3 +38,10 @@ def _unknown_table(name: str) -> str:
     near = difflib.get_close_matches(name, TABLES, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known tables: {', '.join(TABLES)}"
     return f"  {name}: unknown table; {hint}"
+
+
+def required_out(out: Path | None) -> Path:
+    """The --out of a command that can do without it only in a dry run."""
+    if out is None:
+        raise RecipeError("expected --out DIR; only a --dry-run does without it")
+    return out
