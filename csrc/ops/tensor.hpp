@@ -1,0 +1,81 @@
+// What every op needs from PyTorch's stable ABI: checks that speak like the rest of castline, the choice of
+// kernels by storage type, threads.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/gemm/gemm.hpp"
+#include "kernels/training/kernels.hpp"
+
+namespace castline::ops {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+/// "[2, 3]".
+std::string shape_of(const Tensor& t);
+std::string shape_of(const std::vector<std::int64_t>& sizes);
+
+/// Throws `[op] rule, but got value` unless `ok`.
+void require(bool ok, const char* op, const std::string& rule, const std::string& value);
+
+/// Requires float32 or bfloat16.
+void require_float(const Tensor& t, const char* op, const char* name);
+
+/// Requires the type of `like`.
+void require_same_type(const Tensor& t, const Tensor& like, const char* op, const char* name);
+
+/// Requires the shape of `like`.
+void require_same_shape(const Tensor& t, const Tensor& like, const char* op, const char* name);
+
+/// Requires a float32 or bfloat16 matrix or more, and `weight` to be a vector of its last size.
+void require_norm(const Tensor& x, const Tensor& weight, const char* op);
+
+/// `t` itself where it is contiguous, else a copy that is.
+Tensor dense(const Tensor& t);
+
+Tensor empty_float(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef size);
+
+/// The size of the last dimension, and how many rows of it there are.
+struct Rows {
+  std::int64_t count;
+  std::int64_t size;
+};
+Rows rows_of(const Tensor& t);
+
+/// The storage type of kernels for a PyTorch type.
+template <class T>
+const kernels::TrainingKernels<T>& kernels_for();
+
+/// Calls body(T{}) with T = float or kernels::BFloat16, the type of `t`.
+template <class Body>
+auto with_type(const Tensor& t, Body body) {
+  return t.scalar_type() == ScalarType::BFloat16 ? body(kernels::BFloat16{}) : body(float{});
+}
+
+template <class T>
+const T* data(const Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+
+template <class T>
+T* mutable_data(const Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+/// Rows that one thread takes at least, so that a task is worth waking a thread for.
+std::int64_t row_grain(const Rows& rows);
+
+/// The operand of gemm that reads the matrix `t`, whatever its strides.
+kernels::Operand operand(const Tensor& t);
+
+/// gemm on PyTorch's threads and this machine's level.
+void multiply(const Tensor& a, const Tensor& b, float* c, std::int64_t c_stride, bool accumulate);
+
+}  // namespace castline::ops
