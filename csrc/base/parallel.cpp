@@ -32,8 +32,11 @@ struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable wake;
   std::atomic<std::uint64_t> generation{0};
-  std::atomic<int> running{0};
   std::atomic<bool> stop{false};
+  // A worker counts itself in before it looks whether the job is still open; the caller closes the job
+  // before it looks whether anyone is in. So the caller never waits for a worker that came too late.
+  std::atomic<bool> open{false};
+  std::atomic<int> inside{0};
 
   const std::function<void(std::size_t, std::size_t)>* body = nullptr;
   std::size_t count = 0;
@@ -65,8 +68,9 @@ struct ThreadPool::State {
       }
       seen = generation.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_acquire)) return;
-      drain();
-      running.fetch_sub(1, std::memory_order_release);
+      inside.fetch_add(1, std::memory_order_seq_cst);
+      if (open.load(std::memory_order_seq_cst)) drain();
+      inside.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -109,11 +113,12 @@ void ThreadPool::run(std::size_t count, std::size_t grain,
   s.chunk = chunk;
   s.error = nullptr;
   s.next.store(0, std::memory_order_relaxed);
-  s.running.store(static_cast<int>(s.workers.size()), std::memory_order_relaxed);
+  s.open.store(true, std::memory_order_release);
   s.announce();
   s.drain();
+  s.open.store(false, std::memory_order_seq_cst);
   int spins = 0;
-  while (s.running.load(std::memory_order_acquire) != 0) {
+  while (s.inside.load(std::memory_order_seq_cst) != 0) {
     if (++spins < kSpins) {
       relax();
     } else {

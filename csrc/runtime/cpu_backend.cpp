@@ -18,10 +18,13 @@ constexpr std::size_t kChunk = 512;
 constexpr std::size_t kLogitRows = 32;
 // Positions of one attention task.
 constexpr std::size_t kAttentionRows = 24;
-// Channels of a product that are worth a task of their own; a multiple of the register tile.
+// Multiply-adds that are worth a task of their own: a few microseconds.
+constexpr std::size_t kTaskWork = 32768;
+// Tasks of a product cover a multiple of so many channels, whole register tiles.
 constexpr std::size_t kChannelGrain = 16;
-// Rows of a norm or a quantisation that are worth a task of their own.
-constexpr std::size_t kRowGrain = 4;
+
+// How many items of `work` multiply-adds each make a task.
+std::size_t grain(std::size_t work) { return (kTaskWork + work - 1) / work; }
 
 }  // namespace
 
@@ -61,6 +64,10 @@ class CpuSequence final : public Sequence {
     std::size_t rows;
     std::size_t size;
   };
+
+  static std::size_t channel_grain(const Activations& x) {
+    return kernels::round_up(grain(x.rows * x.size), kChannelGrain);
+  }
 
   std::size_t cache_size() const {
     return config_.num_hidden_layers * config_.num_key_value_heads * capacity_ * config_.head_dim;
@@ -136,7 +143,7 @@ class CpuSequence final : public Sequence {
 
   void norm(const float* weight, const float* x, std::size_t rows) {
     const std::size_t size = config_.hidden_size;
-    backend_.pool_.run(rows, kRowGrain, [&](std::size_t begin, std::size_t end) {
+    backend_.pool_.run(rows, grain(size), [&](std::size_t begin, std::size_t end) {
       for (std::size_t r = begin; r < end; ++r) {
         kernels_.rms_norm(x + r * size, weight, size, config_.rms_norm_eps, normed_.data() + r * size);
       }
@@ -148,7 +155,7 @@ class CpuSequence final : public Sequence {
     const auto is_i8 = [](const Matrix* m) { return m->type == DataType::i8; };
     if (std::none_of(matrices.begin(), matrices.end(), is_i8)) return;
     const std::size_t blocks = kernels::dot_blocks(x.size);
-    backend_.pool_.run(x.rows, kRowGrain, [&](std::size_t begin, std::size_t end) {
+    backend_.pool_.run(x.rows, grain(x.size), [&](std::size_t begin, std::size_t end) {
       kernels_.quantize(x.x + begin * x.size, end - begin, x.size, quantised_.data() + begin * x.size,
                         scales_.data() + begin * blocks);
     });
@@ -176,7 +183,7 @@ class CpuSequence final : public Sequence {
     const Part parts[] = {
         {layer.query, query_.data()}, {layer.key, key_.data()}, {layer.value, value_.data()}};
     const std::size_t total = layer.query.channels + layer.key.channels + layer.value.channels;
-    backend_.pool_.run(total, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+    backend_.pool_.run(total, channel_grain(x), [&](std::size_t begin, std::size_t end) {
       std::size_t first = 0;
       for (const Part& part : parts) {
         const std::size_t channels = part.matrix.channels;
@@ -216,7 +223,8 @@ class CpuSequence final : public Sequence {
     const std::size_t heads = config_.num_attention_heads;
     const std::size_t group = heads / config_.num_key_value_heads;
     const std::size_t tiles = (rows + kAttentionRows - 1) / kAttentionRows;
-    backend_.pool_.run(heads * tiles, 1, [&](std::size_t begin, std::size_t end) {
+    const std::size_t work = 2 * std::min(rows, kAttentionRows) * (length_ + rows) * dim;
+    backend_.pool_.run(heads * tiles, grain(work), [&](std::size_t begin, std::size_t end) {
       thread_local AlignedBuffer<float> scores;
       for (std::size_t task = begin; task < end; ++task) {
         const std::size_t head = task / tiles;
@@ -236,7 +244,7 @@ class CpuSequence final : public Sequence {
   // hidden += x · wᵀ
   void add_product(const Activations& x, const Matrix& w) {
     prepare(x, {&w});
-    backend_.pool_.run(w.channels, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+    backend_.pool_.run(w.channels, channel_grain(x), [&](std::size_t begin, std::size_t end) {
       multiply(x, w, begin, end, change_.data());
       for (std::size_t r = 0; r < x.rows; ++r) {
         const std::size_t at = r * w.channels + begin;
@@ -249,7 +257,7 @@ class CpuSequence final : public Sequence {
   void gated(const LayerWeights& layer, std::size_t rows) {
     const Activations x{normed_.data(), rows, config_.hidden_size};
     prepare(x, {&layer.gate, &layer.up});
-    backend_.pool_.run(layer.gate.channels, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+    backend_.pool_.run(layer.gate.channels, channel_grain(x), [&](std::size_t begin, std::size_t end) {
       multiply(x, layer.gate, begin, end, gate_.data());
       multiply(x, layer.up, begin, end, up_.data());
       for (std::size_t r = 0; r < rows; ++r) {
@@ -267,7 +275,7 @@ class CpuSequence final : public Sequence {
       norm(backend_.weights_.final_norm, hidden_.data() + r * head.size, rows);
       const Activations x{normed_.data(), rows, head.size};
       prepare(x, {&head});
-      backend_.pool_.run(head.channels, kChannelGrain, [&](std::size_t begin, std::size_t end) {
+      backend_.pool_.run(head.channels, channel_grain(x), [&](std::size_t begin, std::size_t end) {
         multiply(x, head, begin, end, logits_.data());
       });
       for (std::size_t i = 0; i < rows; ++i) {

@@ -154,7 +154,9 @@ GenerateResult Engine::generate(std::span<const std::uint32_t> prompt, const Gen
       break;
     }
     result.ids.push_back(next);
-    if (!emit(next, decoder ? decoder->push(next) : std::string())) {
+    // A model may have more ids than its tokenizer (padding to a round number); those have no text.
+    const bool has_text = decoder && next < tokenizer_->vocab_size();
+    if (!emit(next, has_text ? decoder->push(next) : std::string())) {
       result.finish_reason = FinishReason::cancelled;
       break;
     }

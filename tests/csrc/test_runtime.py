@@ -1,5 +1,9 @@
 """The CPU backend against transformers, and the promises about threads, levels and cut sequences."""
 
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from package_writer import TINY, Tensors, quantise, random_tensors, write_package
+from package_writer import TINY, Tensors, byte_tokenizer, quantise, random_tensors, write_package
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from castline._C import Engine, GenerateResult, cpu_levels
@@ -217,3 +221,68 @@ def test_a_wrong_backend_or_level_says_what_there_is(package: Path, monkeypatch:
     monkeypatch.setenv("CASTLINE_CPU", "neon9")
     with pytest.raises(ValueError, match="scalar, avx2 or avx512, but got 'neon9'"):
         Engine(package)
+
+
+@pytest.fixture(scope="module")
+def text_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("package")
+    return write_package(folder, TINY, random_tensors(TINY), tokenizer=byte_tokenizer())
+
+
+def test_streamed_text_is_whole_characters_and_adds_up(text_package: Path) -> None:
+    # A random model over bytes writes every kind of broken and whole UTF-8; ids from 257 on have no text.
+    engine = Engine(text_package)
+    tokenizer = engine.tokenizer
+    assert tokenizer is not None
+    whole = 0
+    for seed in range(20):
+        pieces: list[str] = []
+
+        def collect(_: int, text: str, pieces: list[str] = pieces) -> None:
+            pieces.append(text)
+
+        prompt = tokenizer.encode("中文 text")
+        result = engine.generate(prompt, max_tokens=100, temperature=1.5, seed=seed, callback=collect)
+        known = [token for token in result.ids if token < tokenizer.vocab_size]
+        expected = tokenizer.decode(known, skip_special=True).decode("utf-8", "replace")
+        assert result.text == expected
+        assert "".join(pieces) in (expected, expected.removesuffix("\ufffd"))
+        whole += sum(len(text) == 1 and text != "\ufffd" for text in pieces)
+    assert whole > 500
+
+
+def test_ctrl_c_stops_a_long_generation(tmp_path: Path) -> None:
+    config = TINY | {"max_position_embeddings": 1_000_000}
+    package = write_package(tmp_path, config, random_tensors(config))
+    program = (
+        "import sys; from castline._C import Engine; said = []\n"
+        "def callback(token, text):\n"
+        "    if not said: said.append(print('running', flush=True))\n"
+        "try: Engine(sys.argv[1], threads=1).generate([1], max_tokens=900_000, callback=callback)\n"
+        "except KeyboardInterrupt: print('stopped')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(package)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == "stopped\n"
+    assert process.returncode == 0
+
+
+def test_other_python_threads_run_meanwhile(package: Path) -> None:
+    engine = Engine(package, threads=1)
+    done = threading.Event()
+
+    def work() -> None:
+        engine.logits(np.resize(IDS, 250))
+        for _ in range(20):
+            engine.generate([1], max_tokens=200)
+        done.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    turns = 0
+    while not done.wait(0.0005):
+        turns += 1
+    worker.join()
+    assert turns > 5

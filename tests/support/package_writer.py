@@ -35,11 +35,10 @@ def random_tensors(config: dict[str, Any], seed: int = 0, spread: float = 0.25) 
     keys = config["num_key_value_heads"] * config["head_dim"]
 
     def matrix(*shape: int) -> npt.NDArray[np.float32]:
-        values: npt.NDArray[np.float32] = generator.normal(0, spread, shape).astype(np.float32)
-        return values
+        return generator.normal(0, spread, shape).astype(np.float32)
 
     def norm() -> npt.NDArray[np.float32]:
-        return (1 + generator.normal(0, 0.1, hidden)).astype(np.float32)
+        return generator.normal(1, 0.1, hidden).astype(np.float32)
 
     tensors: Tensors = {"model.embed_tokens.weight": matrix(config["vocab_size"], hidden)}
     for i in range(config["num_hidden_layers"]):
@@ -75,6 +74,40 @@ def quantise(tensors: Tensors) -> tuple[Tensors, Tensors]:
         stored[f"{name}.scale"] = scale
         meant[name] = (stored[name] * scale[:, None]).astype(np.float32)
     return stored, meant
+
+
+def byte_tokenizer() -> str:
+    """A tokenizer.json of the 256 bytes and one special token: text of any kind, cut anywhere."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [chr(byte if byte in printable else 256 + others.index(byte)) for byte in range(256)]
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    model: dict[str, Any] = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": {letter: byte for byte, letter in enumerate(letters)},
+        "merges": [],
+    }
+    return json.dumps(
+        {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [{"id": 256, "content": "<|endoftext|>"} | flags],
+            "normalizer": None,
+            "pre_tokenizer": level,
+            "post_processor": None,
+            "decoder": level,
+            "model": model,
+        }
+    )
 
 
 def safetensors_bytes(tensors: Tensors, weights: str = "f32") -> bytes:
