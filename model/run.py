@@ -86,14 +86,14 @@ class RunDirectory:
     def begin(self, identity: dict[str, Any], *, force: bool) -> dict[str, Any]:
         """Take the directory, after `check`: the identity as it was first written, or as it is now for a new run."""
         path = self.path / "run.json"
+        for entry in self._entries():
+            if entry.name.startswith(".") and entry.suffix in (".tmp", ".old"):
+                _remove(entry)  # what an interrupted write has left
         if path.is_file() and not force:
             return dict(files.read_json(path))
         # run.json goes last, so that a directory cleared by half is still known as a run.
         for entry in sorted(self._entries(), key=lambda entry: entry == path):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            _remove(entry)
         files.write_json(path, identity)
         return identity
 
@@ -150,6 +150,13 @@ class MetricsFile:
         """Close both files."""
         self._metrics.close()
         self._timing.close()
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def _differing(found: Any, wanted: dict[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from castline.model.checkpoint import write_checkpoint
 from castline.model.config import RunConfig
 from castline.model.data import TrainingData
 from castline.model.decoder import Decoder
-from castline.model.environment import deterministic, interrupt_flag
+from castline.model.environment import interrupt_flag, thread_count
 from castline.model.evaluate import HeldOut, HeldOutLoss
 from castline.model.layouts import to_llama
 from castline.model.optimizer import learning_rate, make_optimizer
@@ -84,7 +84,7 @@ def train(config: RunConfig, out: Path, *, force: bool = False, say: Say = lambd
         environment = identity["environment"]
         if environment["torch"] != torch.__version__:
             say(f"this run began with torch {environment['torch']}; its bits may differ with {torch.__version__}")
-        with deterministic(environment["threads"]):
+        with thread_count(environment["threads"]):
             run = _Run(start, directory, environment, say)
             resumed_from = run.restore()
             run.steps()
