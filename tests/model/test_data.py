@@ -1,5 +1,6 @@
 """Batches: what is in them, and that their order depends on the seed and the step only."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,10 @@ def test_windows_hold_the_stream_and_its_documents(shards: TokenShards, stream: 
         batch = windows.read(np.array([number]))
         start = number * 32
         assert batch.tokens[0].tolist() == stream[start : start + 32].tolist()
-        owners = [
-            next(i for i, span in enumerate(spans) if span.start <= at < span.end) for at in range(start, start + 32)
-        ]
+        inside = range(start, start + 32)
+        owners = [next(i for i, span in enumerate(spans) if span.start <= at < span.end) for at in inside]
         changes = (batch.document_ids[0].diff() != 0).tolist()
-        assert changes == [a != b for a, b in zip(owners[:-1], owners[1:], strict=True)]
+        assert changes == [a != b for a, b in pairwise(owners)]
         for offset, target in enumerate(batch.targets[0].tolist()):
             last_of_document = start + offset + 1 == spans[owners[offset]].end
             assert target == (IGNORED if last_of_document else stream[start + offset + 1])
@@ -49,10 +49,8 @@ def test_windows_hold_the_stream_and_its_documents(shards: TokenShards, stream: 
 def test_an_epoch_takes_every_window_once_and_the_next_in_another_order(shards: TokenShards) -> None:
     source = data(shards, batch_size=1)
     count = len(source.windows)
-    epochs = [
-        [tuple(source.batch(step).tokens[0].tolist()) for step in range(1 + e * count, 1 + (e + 1) * count)]
-        for e in (0, 1)
-    ]
+    steps = [range(1, count + 1), range(count + 1, 2 * count + 1)]
+    epochs = [[tuple(source.batch(step).tokens[0].tolist()) for step in epoch] for epoch in steps]
     in_order = [tuple(source.windows.read(np.array([number])).tokens[0].tolist()) for number in range(count)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(in_order)
     assert epochs[0] != epochs[1]
@@ -89,9 +87,9 @@ def test_held_out_loss_is_the_mean_over_targets(corpus: Path, shards: TokenShard
         # Documents are cut where a sequence of 64 tokens ends; position 0 of a piece is not predicted in it.
         for span in split.spans():
             cuts = [span.start, *range(-(-(span.start + 1) // 64) * 64, span.end, 64), span.end]
-            for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+            for begin, end in pairwise(cuts):
                 piece, targets = ids[begin:end], ids[begin + 1 : min(end + 1, span.end)]
-                log_p = decoder(torch.from_numpy(piece[None])).log_softmax(-1)[0].double()
+                log_p = decoder(torch.from_numpy(piece[None])).log_softmax(-1)[0].double().detach()
                 totals[0] -= sum(float(log_p[i, t]) for i, t in enumerate(targets))
                 totals[1] -= sum(float(np.log(counts[t] / counts.sum())) for t in targets)
                 predicted += len(targets)
