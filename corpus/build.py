@@ -20,9 +20,10 @@ from castline.corpus.encode import encode_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
 from castline.corpus.pack import pack_shards
 from castline.corpus.report import write_report
-from castline.corpus.sources import make_tasks
+from castline.corpus.sources import Task, make_tasks
 from castline.corpus.tokenizer import FORMAT as TOKENIZER_FORMAT
 from castline.corpus.tokenizer import TokenizerInfo, train_tokenizer
+from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
 from castline.errors import DataError, RecipeError
 from castline.files import sha256_file, write_json
@@ -65,12 +66,12 @@ def build_corpus(
     workspace = Workspace(out)
     _check_folder(out)
     tasks = make_tasks(config.sources, base)
-    finished = _finished(out, config, unchanged(tasks, workspace), force)
+    finished = _finished(config, tasks, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
-    with workspace.locked():
+    with workspace.locked(), Workers(workers) as pool:
         (out / manifests.NAME).unlink(missing_ok=True)
-        results = measure_sources(tasks, workspace, workers)
+        results = measure_sources(tasks, workspace, pool)
         check_results(
             results, {source.name: source.max_bad if max_bad is None else max_bad for source in config.sources}
         )
@@ -82,7 +83,7 @@ def build_corpus(
         workspace.keep_only("decisions", (f"{name}.parquet" for name in decisions))
         tokenizer = _tokenizer(parts, config, workspace, decisions)
         depends_on = [sha256_file(out / "tokenizer.json"), decisions]
-        encode_documents(parts, workspace, depends_on, workers)
+        encode_documents(parts, workspace, depends_on, pool)
         workspace.keep_only("shards", ())
         tokens = pack_shards(out, parts, config, tokenizer)
         manifest = manifests.new_manifest(
@@ -104,12 +105,14 @@ def _check_folder(out: Path) -> None:
         raise RecipeError(f"expected an empty folder or a corpus at {out}, but found other files; choose another --out")
 
 
-def _finished(out: Path, config: CorpusConfig, same_files: bool, force: bool) -> dict[str, Any] | None:
+def _finished(config: CorpusConfig, tasks: list[Task], workspace: Workspace, force: bool) -> dict[str, Any] | None:
     """The manifest of the finished corpus of this very recipe; None when there is work to do."""
+    out = workspace.out
     if not (out / manifests.NAME).is_file():
         return None
     manifest = manifests.read_manifest(out)
     differing = manifests.differing_fields(manifest["recipe"], manifests.recipe_values(config))
+    same_files = manifest["totals"]["files"] == sum(len(task.files) for task in tasks) and unchanged(tasks, workspace)
     if not differing and same_files:
         return manifest
     if force:

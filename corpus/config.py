@@ -238,7 +238,7 @@ class TokenizerConfig(Table):
     in; the size is rounded up to a multiple of 128 with reserved tokens.
     """
 
-    vocab_size: int | None = Field(default=None, ge=384, le=1_000_000)
+    vocab_size: int | None = Field(default=None, ge=260, le=1_000_000)
     pattern: Literal["llama3", "gpt2"] = "llama3"
     min_frequency: int = Field(default=2, ge=1)
     sample_bytes: int = Field(default=200_000_000, ge=1)

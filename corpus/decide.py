@@ -19,6 +19,7 @@ from castline.corpus.config import CorpusConfig, RulesConfig
 from castline.corpus.deduplicate import CLUSTERS
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
 from castline.corpus.tables import read_table, write_table
+from castline.errors import DataError
 
 EXACT_DUPLICATE = "exact_duplicate"
 NEAR_DUPLICATE = "near_duplicate"
@@ -48,6 +49,8 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
         DataError: measurements or duplicates are missing.
     """
     names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
+    if not names:
+        raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
     tables = [read_table(out / "measurements" / name) for name in names]
     verdicts = [apply_rules(table, config.rules) for table in tables]
     rule = np.concatenate([verdict[0] for verdict in verdicts])

@@ -20,7 +20,7 @@ from castline.corpus.measure import Part
 from castline.corpus.shards import token_dtype
 from castline.corpus.special_tokens import END_OF_TEXT, plain_pieces
 from castline.corpus.tables import read_table
-from castline.corpus.workers import run_tasks
+from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
 from castline.files import atomic_write, sha256_file
 from castline.progress import progress
@@ -37,21 +37,21 @@ class _Job:
     tokenizer_sha256: str
 
 
-def encode_documents(parts: list[Part], workspace: Workspace, depends_on: Any, workers: int) -> None:
+def encode_documents(parts: list[Part], workspace: Workspace, depends_on: Any, workers: Workers) -> None:
     """Encode the kept documents of every part that is not encoded yet.
 
     Args:
         parts: of the corpus, in order.
         workspace: of the corpus.
         depends_on: what identifies the tokenizer and the decisions.
-        workers: how many processes.
+        workers: to share the work.
     """
     keys = {part.name: {"format": FORMAT, "documents": part.sha256, "depends_on": depends_on} for part in parts}
     todo = [part for part in parts if workspace.load(f"encode/{part.name}", keys[part.name]) is None]
     with progress("encoding", sum(part.documents for part in todo), "documents") as advance:
         sha256 = sha256_file(workspace.out / "tokenizer.json")
         jobs = [_Job(part.name, workspace.out, sha256) for part in todo]
-        for number, _ in run_tasks(_run, jobs, workers):
+        for number, _ in workers.run(_run, jobs):
             name = todo[number].name
             workspace.save(f"encode/{name}", keys[name], {}, token_files(workspace.out, name))
             advance(todo[number].documents)

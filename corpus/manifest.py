@@ -15,6 +15,7 @@ from castline.corpus.split import HELD_OUT, TRAIN
 from castline.errors import DataError
 from castline.files import read_json, sha256_json
 
+KIND = "castline-corpus"
 SCHEMA_VERSION = 1
 NAME = "manifest.json"
 
@@ -63,6 +64,7 @@ def totals(accounts: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def new_manifest(config: CorpusConfig, accounts: dict[str, dict[str, Any]], **details: Any) -> dict[str, Any]:
     """The manifest of a finished corpus."""
     return {
+        "kind": KIND,
         "schema_version": SCHEMA_VERSION,
         "castline_version": __version__,
         "recipe": recipe_values(config),
@@ -78,19 +80,19 @@ def read_manifest(out: Path) -> dict[str, Any]:
     Raises:
         DataError: there is none, or it was written by another version of the format.
     """
-    if not (out / NAME).is_file():
+    manifest = read_json(out / NAME) if (out / NAME).is_file() else None
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise DataError(
-            f"expected a finished corpus in {out}, but there is no {NAME}; "
+            f"expected a finished corpus in {out}, but found no {NAME} of one; "
             "`castline corpus build` makes one, or goes on with one that was interrupted"
         )
-    manifest = read_json(out / NAME)
-    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    version = manifest.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DataError(
             f"{out / NAME}: expected schema version {SCHEMA_VERSION}, but found {version}; "
             "build the corpus again with --force"
         )
-    return dict(manifest)
+    return manifest
 
 
 def recipe_values(config: CorpusConfig) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from castline.corpus.documents import Document, Reject, write_documents, write_r
 from castline.corpus.readers import read_file
 from castline.corpus.sources import Task
 from castline.corpus.tables import write_table
-from castline.corpus.workers import run_tasks
+from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
 from castline.errors import DataError
 from castline.files import sha256_file
@@ -59,7 +59,7 @@ class TaskResult:
     parts: list[Part]
 
 
-def measure_sources(tasks: list[Task], workspace: Workspace, workers: int) -> list[TaskResult]:
+def measure_sources(tasks: list[Task], workspace: Workspace, workers: Workers) -> list[TaskResult]:
     """Read and measure all tasks that are not done yet; returns the results of all, in order."""
     results: dict[int, TaskResult] = {}
     for task in tasks:
@@ -69,7 +69,7 @@ def measure_sources(tasks: list[Task], workspace: Workspace, workers: int) -> li
     todo = [task for task in tasks if task.index not in results]
     with progress("reading", sum(task.size for task in todo), "B") as advance:
         jobs = [(task, workspace.out) for task in todo]
-        for number, result in run_tasks(_run, jobs, workers):
+        for number, result in workers.run(_run, jobs):
             task = todo[number]
             files = [workspace.out / name for part in result.parts for name in part_files(part.name).values()]
             workspace.save(_step(task), _key(task), asdict(result), files)
@@ -82,10 +82,10 @@ def measure_sources(tasks: list[Task], workspace: Workspace, workers: int) -> li
 
 
 def unchanged(tasks: list[Task], workspace: Workspace) -> bool:
-    """Whether the tasks' files are those that were read; True also when nothing is known about them."""
+    """Whether the tasks are those that were read; True also when nothing is known about that."""
     if not (workspace.folder / "read").is_dir():
         return True
-    return all(workspace.load(_step(task), _key(task)) is not None for task in tasks)
+    return all(workspace.is_done(_step(task), _key(task)) for task in tasks)
 
 
 def part_files(name: str) -> dict[str, str]:

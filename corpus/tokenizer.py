@@ -76,7 +76,7 @@ def train_tokenizer(out: Path, parts: list[Part], config: TokenizerConfig) -> To
         )
     reached = tokenizer.get_vocab_size() + len(SPECIAL_TOKENS)
     if config.vocab_size is not None and reached < wanted:
-        most = _round_down(reached) or reached
+        most = _round_down(reached) if reached >= 3 * MULTIPLE else reached
         raise DataError(
             f"expected text for a vocabulary of {wanted:,} tokens, but the {size:,} bytes of training text support "
             f"only {reached:,}; set tokenizer.vocab_size to {most} or less, or give more text"

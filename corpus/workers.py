@@ -5,10 +5,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from castline.errors import DeviceError
 
@@ -16,46 +18,71 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def run_tasks(function: Callable[[T], R], tasks: Sequence[T], workers: int) -> Iterator[tuple[int, R]]:
-    """Run `function` on every task; yields (number of the task, result) as they are done, in any order.
+class Workers:
+    """Processes that are started when first needed and serve every stage of a build.
 
-    With one worker or one task it runs right here. Otherwise `function` and the tasks are pickled into fresh
-    processes. When the loop over the results is left early (an error, Ctrl-C), the workers are stopped.
-
-    Raises:
-        DeviceError: a worker was killed, most often by the kernel for lack of memory.
+    Leaving the `with` block on an error or Ctrl-C ends them at once; nothing half-written is left, because
+    tasks write their files atomically.
     """
-    if workers == 1 or len(tasks) <= 1:
-        for number, task in enumerate(tasks):
-            yield number, function(task)
-        return
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_end_with_parent)
-    try:
-        # A terminal sends Ctrl-C to every process: workers are born with it blocked, the parent ends them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            futures = {executor.submit(function, task): number for number, task in enumerate(tasks)}
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool:
-        raise DeviceError(
-            "a worker process was killed, most often for lack of memory; run again with fewer --workers "
-            "(finished work is kept)"
-        ) from None
-    finally:
-        if any(not future.done() for future in futures):
-            for process in multiprocessing.active_children():
+
+    def __init__(self, count: int) -> None:
+        """`count` processes at most; 1 runs everything in this one."""
+        self.count = count
+        self._executor: ProcessPoolExecutor | None = None
+        self._processes: set[BaseProcess] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._executor is None:
+            return
+        if kind is not None:
+            for process in self._processes:
                 process.terminate()
-        executor.shutdown(cancel_futures=True)
+        self._executor.shutdown(cancel_futures=True)
+
+    def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Run `function` on every task; yields (number of the task, result) as they are done, in any order.
+
+        A single task runs right here. Otherwise `function` and the tasks are pickled into fresh processes.
+
+        Raises:
+            DeviceError: a worker was killed, most often by the kernel for lack of memory.
+        """
+        if self.count == 1 or len(tasks) <= 1:
+            for number, task in enumerate(tasks):
+                yield number, function(task)
+            return
+        try:
+            futures = self._submit(function, tasks)
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise DeviceError(
+                "a worker process was killed, most often for lack of memory; run again with fewer --workers "
+                "(finished work is kept)"
+            ) from None
+
+    def _submit(self, function: Callable[[T], R], tasks: Sequence[T]) -> dict[Future[R], int]:
+        # A terminal sends Ctrl-C to every process: workers are born with it blocked, this process ends them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        others = set(multiprocessing.active_children())
+        try:
+            if self._executor is None:
+                context = multiprocessing.get_context("spawn")
+                self._executor = ProcessPoolExecutor(self.count, context, initializer=_end_with_parent)
+            return {self._executor.submit(function, task): number for number, task in enumerate(tasks)}
+        finally:
+            self._processes |= set(multiprocessing.active_children()) - others
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _end_with_parent() -> None:
     """End this worker when its parent is gone (SIGKILL), so that no orphan goes on writing."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # only ever called in a worker
+    parent: Any = multiprocessing.parent_process()
 
     def watch() -> None:
         wait([parent.sentinel])

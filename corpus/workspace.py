@@ -28,7 +28,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep two builds from writing to the same directory at once.
+        """Keep two builds from writing to the same directory at once, and clear what a killed one left.
 
         Raises:
             DataError: another process is building here.
@@ -44,25 +44,29 @@ class Workspace:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DataError(f"another castline is building {self.out}; wait for it, or stop it") from None
+            for leftover in self.out.rglob(".*.tmp"):  # of writes that were cut off
+                leftover.unlink()
             yield
 
     def load(self, step: str, key: Any) -> Any:
         """The result of a step that was finished with this key and whose files are there, else None."""
-        path = self.folder / f"{step}.json"
-        if not path.is_file():
-            return None
-        marker = read_json(path)
-        if marker["key"] != sha256_json(key):
-            return None
-        if not all(_size(self.out / name) == size for name, size in marker["files"].items()):
+        if not self.is_done(step, key):
             return None
         self.resumed[step.partition("/")[0]] += 1
-        return marker["result"]
+        return read_json(self._marker(step))["result"]
+
+    def is_done(self, step: str, key: Any) -> bool:
+        """Whether a step was finished with this key and its files are there."""
+        if not self._marker(step).is_file():
+            return False
+        marker = read_json(self._marker(step))
+        files = marker["files"].items()
+        return marker["key"] == sha256_json(key) and all(_size(self.out / name) == size for name, size in files)
 
     def save(self, step: str, key: Any, result: Any, files: Iterable[Path]) -> None:
         """Note that a step is finished: its result (JSON values), and the files it wrote under `out`."""
         sizes = {path.relative_to(self.out).as_posix(): _size(path) for path in files}
-        write_json(self.folder / f"{step}.json", {"key": sha256_json(key), "files": sizes, "result": result})
+        write_json(self._marker(step), {"key": sha256_json(key), "files": sizes, "result": result})
 
     def keep_only(self, folder: str, names: Iterable[str]) -> None:
         """Delete what else `folder` holds: leftovers of another recipe, or of an interrupted write."""
@@ -70,6 +74,9 @@ class Workspace:
         for path in sorted((self.out / folder).glob("*")):
             if path.name not in wanted:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _marker(self, step: str) -> Path:
+        return self.folder / f"{step}.json"
 
 
 def _size(path: Path) -> int | None:

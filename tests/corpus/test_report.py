@@ -1,0 +1,117 @@
+"""The report: self-contained, escaped, and its numbers are the manifest's."""
+
+import html.parser
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castline.corpus.build import CorpusSummary
+from castline.corpus.config import Bounds
+from castline.corpus.histogram import histogram
+from castline.corpus.plan import plan_corpus
+from castline.corpus.report import format_number, funnel, write_report
+from castline.errors import DataError
+
+from .conftest import SOURCES, configure
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects the text and checks that every tag is closed and nothing is loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("link", "script", "img", "iframe")
+        assert not {"src", "href"} & {name for name, _ in attributes}
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_page_is_whole_and_says_what_the_manifest_says(built: CorpusSummary) -> None:
+    page = (built.out / "report.html").read_text()
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert "url(" not in page
+    text = " ".join(checker.text)
+    totals = built.manifest["totals"]
+    assert f"{totals['read']:,}" in text
+    assert f"{totals['tokens']['train']:,}" in text
+    for reason in (*totals["dropped"], *totals["rejected"], *built.manifest["sources"]):
+        assert reason in text
+    assert "太短了。" in text, "a sample of what was dropped"
+
+
+def test_text_is_escaped(built: CorpusSummary) -> None:
+    page = (built.out / "report.html").read_text()
+    samples = re.findall(r"<pre>(.*?)</pre>", page, flags=re.DOTALL)
+    assert len(samples) > 5
+    assert not any("<" in sample for sample in samples)
+
+
+def test_written_again_it_is_the_same(built: CorpusSummary) -> None:
+    before = (built.out / "report.html").read_bytes()
+    assert write_report(built.out).read_bytes() == before
+    with pytest.raises(DataError, match="castline corpus build"):
+        write_report(built.out / "shards")
+
+
+def test_the_funnel_ends_with_what_is_kept(built: CorpusSummary) -> None:
+    totals = built.manifest["totals"]
+    steps = funnel(totals)
+    assert steps[0].left == totals["read"]
+    assert steps[-1].left == sum(totals["kept"].values())
+    for before, after in itertools.pairwise(steps):
+        assert after.left == before.left - after.gone
+
+
+@given(
+    values=st.lists(st.integers(0, 10**6) | st.floats(0, 1), min_size=1, max_size=50).map(np.array),
+    low=st.none() | st.floats(0, 10),
+    high=st.none() | st.floats(10, 10**7),
+)
+def test_histograms_hold_every_document(values: np.ndarray, low: float | None, high: float | None) -> None:
+    bounds = Bounds(min=low, max=high)
+    result = histogram("words", values, bounds)
+    assert result.documents == len(values)
+    assert result.outside == sum(not bounds.allow(value) for value in values.tolist())
+    counts = np.square(result.heights)
+    assert counts.max() == 1.0
+    assert (counts > 0).sum() <= len(values)
+    assert all(0.0 <= at <= 1.0 for at, _ in result.thresholds)
+    assert result.low < result.high
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234567, "1,234,567"), (0.30000000000000004, "0.3"), (2.0, "2"), (None, "–")],
+)
+def test_numbers_for_people(value: float | None, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_the_plan_tells_what_is_there(data: Path, built: CorpusSummary) -> None:
+    plan = plan_corpus(configure(SOURCES), base=data)
+    for source in plan.sources:
+        account = built.manifest["sources"][source.name]
+        assert (source.files, source.bytes) == (account["files"], account["bytes"])
+        assert 0 < source.text_bytes <= 1.05 * account["bytes"]
+    written = sum(path.stat().st_size for path in built.out.rglob("*") if path.suffix in (".zst", ".tokens"))
+    assert plan.output_bytes >= written
