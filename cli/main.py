@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import castline
-from castline.cli import corpus, doctor, importing, init
+from castline.cli import corpus, doctor, importing, init, train
 from castline.cli.guard import guarded
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(train.app, name="train")
 app.command("import")(guarded(importing.import_command))
 app.command("init")(guarded(init.init_command))
 app.command("doctor")(guarded(doctor.doctor_command))
