@@ -20,7 +20,7 @@ from castline.corpus.encode import encode_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
 from castline.corpus.pack import pack_shards
 from castline.corpus.report import write_report
-from castline.corpus.sources import Task, make_tasks
+from castline.corpus.sources import WORKSPACE, Task, make_tasks
 from castline.corpus.tokenizer import FORMAT as TOKENIZER_FORMAT
 from castline.corpus.tokenizer import TokenizerInfo, train_tokenizer
 from castline.corpus.workers import Workers
@@ -101,7 +101,7 @@ def build_corpus(
 def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise RecipeError(f"expected a folder to write the corpus to, but {out} is a file")
-    if out.is_dir() and any(out.iterdir()) and not ((out / ".castline").is_dir() or (out / manifests.NAME).is_file()):
+    if out.is_dir() and any(out.iterdir()) and not ((out / WORKSPACE).is_dir() or (out / manifests.NAME).is_file()):
         raise RecipeError(f"expected an empty folder or a corpus at {out}, but found other files; choose another --out")
 
 

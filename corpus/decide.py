@@ -51,10 +51,13 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
     names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
     if not names:
         raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
-    tables = [read_table(out / "measurements" / name) for name in names]
-    verdicts = [apply_rules(table, config.rules) for table in tables]
+    verdicts, identities = [], []
+    for name in names:
+        table = read_table(out / "measurements" / name)
+        verdicts.append(apply_rules(table, config.rules))
+        identities.append(table.select(["id", "source", "bytes", "content_hash"]))
     rule = np.concatenate([verdict[0] for verdict in verdicts])
-    everything = pa.concat_tables([table.select(["id", "source", "bytes", "content_hash"]) for table in tables])
+    everything = pa.concat_tables(identities)
     ids = _column(everything, "id", "S32")
     sources = _column(everything, "source", "O")
     cluster = read_table(out / CLUSTERS)["cluster"].to_numpy()
@@ -85,9 +88,9 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
         }
     )
     start = 0
-    for name, table in zip(names, tables, strict=True):
-        write_table(out / "decisions" / name, decisions.slice(start, len(table)))
-        start += len(table)
+    for name, identity in zip(names, identities, strict=True):
+        write_table(out / "decisions" / name, decisions.slice(start, len(identity)))
+        start += len(identity)
     return {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
 
 

@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def document_id(source: str, path: str, record: int) -> str:
 
 def write_documents(path: Path, documents: list[Document]) -> None:
     """Write documents as compressed JSON lines, atomically; the same documents give the same bytes."""
-    lines = [json.dumps(asdict(document), ensure_ascii=False) + "\n" for document in documents]
+    lines = [json.dumps(vars(document), ensure_ascii=False) + "\n" for document in documents]
     data = zstandard.ZstdCompressor(level=3).compress("".join(lines).encode())
     with atomic_write(path) as file:
         file.write(data)
@@ -129,7 +129,7 @@ def document_at(path: Path, row: int) -> Document:
 
 def write_rejects(path: Path, rejects: list[Reject]) -> None:
     """Write rejects as JSON lines, atomically."""
-    write_text(path, "".join(json.dumps(asdict(reject)) + "\n" for reject in rejects))
+    write_text(path, "".join(json.dumps(vars(reject)) + "\n" for reject in rejects))
 
 
 def read_rejects(path: Path) -> Iterator[Reject]:

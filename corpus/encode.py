@@ -18,6 +18,7 @@ from castline import _C
 from castline.corpus.documents import Document, read_documents
 from castline.corpus.measure import Part
 from castline.corpus.shards import token_dtype
+from castline.corpus.sources import WORKSPACE
 from castline.corpus.special_tokens import END_OF_TEXT, plain_pieces
 from castline.corpus.tables import read_table
 from castline.corpus.workers import Workers
@@ -26,7 +27,7 @@ from castline.files import atomic_write, sha256_file
 from castline.progress import progress
 
 FORMAT = 1
-FOLDER = ".castline/tokens"
+FOLDER = f"{WORKSPACE}/tokens"
 BATCH = 1024
 
 

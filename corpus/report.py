@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from castline.corpus.config import CorpusConfig
+from castline.corpus.config import CorpusConfig, Rule
 from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, PASSED
 from castline.corpus.documents import read_documents
 from castline.corpus.histogram import Histogram, histogram
@@ -91,7 +91,7 @@ def funnel(totals: dict[str, Any]) -> list[Step]:
     """From everything that was read to what is kept: rejects, each rule set, duplicates."""
     losses: dict[str, int] = {"rejected": sum(totals["rejected"].values())}
     for rule, count in totals["dropped"].items():
-        label = "duplicates" if rule in DUPLICATES else rule.partition(".")[0].replace("_", " ")
+        label = "duplicates" if rule in DUPLICATES else _title(rule)
         losses[label] = losses.get(label, 0) + count
     duplicates = losses.pop("duplicates", 0)
     left = totals["read"]
@@ -155,19 +155,23 @@ class _Decisions:
 
 def _histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
     """For every rule set that looked at documents, the histograms of its measurements."""
-    table = pa.concat_tables([read_table(path) for path in sorted((out / "measurements").glob("*.parquet"))])
-    kinds = np.array(table["kind"].to_pylist())
-    languages = np.array(table["language"].to_pylist())
-    rows: dict[str, npt.NDArray[np.bool_]] = {}
-    rules = {}
+    paths = sorted((out / "measurements").glob("*.parquet"))
+    groups = pa.concat_tables([read_table(path, ["kind", "language"]) for path in paths])
+    kinds, languages = (np.array(groups[name].to_pylist()) for name in ("kind", "language"))
+    rows: dict[Rule, npt.NDArray[np.bool_]] = {}
     for kind, language in sorted(set(zip(kinds.tolist(), languages.tolist(), strict=True))):
         group = (kinds == kind) & (languages == language)
         for rule in config.rules.for_documents(kind, language):
-            rows[rule.name] = rows.get(rule.name, np.zeros(len(kinds), dtype=bool)) | group
-            rules[rule.name] = rule
+            rows[rule] = rows.get(rule, np.zeros(len(kinds), dtype=bool)) | group
+    columns = sorted({rule.measurement for rule in rows})
+    table = pa.concat_tables([read_table(path, columns) for path in paths])
     result: dict[str, list[Histogram]] = {}
-    for name, rule in rules.items():
-        values = table[rule.measurement].to_numpy()[rows[name]]
-        title = name.partition(".")[0].replace("_", " ")
-        result.setdefault(title, []).append(histogram(rule.measurement, values, rule.bounds))
+    for rule, chosen in rows.items():
+        values = table[rule.measurement].to_numpy()[chosen]
+        result.setdefault(_title(rule.name), []).append(histogram(rule.measurement, values, rule.bounds))
     return result
+
+
+def _title(rule: str) -> str:
+    """The name of a rule's set, for people: "gopher quality"."""
+    return rule.partition(".")[0].replace("_", " ")

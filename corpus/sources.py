@@ -1,5 +1,6 @@
 """Finding the files of a source, and dividing them into tasks that any number of workers share."""
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from castline.corpus.config import Source
 from castline.errors import DataError
 
 TASK_BYTES = 8 * 1024 * 1024
+WORKSPACE = ".castline"  # the folder that marks a corpus directory
 _WILDCARDS = frozenset("*?[")
 
 
@@ -48,8 +50,8 @@ def fixed_folder(pattern: Path) -> Path:
 def find_files(source: Source, base: Path) -> list[SourceFile]:
     """The files of a source, sorted by path: a glob's matches, a folder's files at any depth, or one file.
 
-    Names that begin with a dot are left out below the fixed part of the glob, as in a shell; links to
-    folders are not followed.
+    Below the fixed part of the glob, names that begin with a dot are left out, as in a shell, and so are
+    corpora that castline wrote; links to folders are not followed.
 
     Raises:
         DataError: nothing matches.
@@ -77,9 +79,12 @@ def _matches(pattern: Path, folder: Path) -> Iterator[tuple[Path, str]]:
     glob = "**/*" if pattern.is_dir() else pattern.relative_to(folder).as_posix()
     if glob.endswith("**"):
         glob += "/*"
+    is_corpus = functools.cache(lambda parent: (parent / WORKSPACE).is_dir())
     for location in folder.glob(glob):
         relative = location.relative_to(folder)
-        if not any(part.startswith(".") for part in relative.parts) and location.is_file():
+        if any(part.startswith(".") for part in relative.parts) or not location.is_file():
+            continue
+        if not any(is_corpus(parent) for parent in location.parents[: len(relative.parts) - 1]):
             yield location, os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
 
 

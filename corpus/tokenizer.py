@@ -82,7 +82,7 @@ def train_tokenizer(out: Path, parts: list[Part], config: TokenizerConfig) -> To
             f"only {reached:,}; set tokenizer.vocab_size to {most} or less, or give more text"
         )
     values, info = _finish(json.loads(tokenizer.to_str()), size)
-    write_text(out / "tokenizer.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    write_text(out / "tokenizer.json", Tokenizer.from_str(json.dumps(values)).to_str(pretty=True) + "\n")
     write_json(
         out / "tokenizer_config.json",
         {

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from castline.corpus.sources import WORKSPACE
 from castline.errors import DataError
 from castline.files import os_error, read_json, sha256_json, write_json
 
@@ -23,7 +24,7 @@ class Workspace:
     def __init__(self, out: Path) -> None:
         """`out` is the corpus directory; it is made when the first marker is written."""
         self.out = out
-        self.folder = out / ".castline"
+        self.folder = out / WORKSPACE
         self.resumed: Counter[str] = Counter()
 
     @contextlib.contextmanager
