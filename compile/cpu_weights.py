@@ -59,8 +59,7 @@ def write_cpu_weights(reader: CheckpointReader, path: Path, weights: WeightForma
     with atomic_write(path) as file:
         file.write(_header(entries, weights))
         for entry in entries:
-            data = bytes(entry.nbytes) if entry.is_padding else next(arrays).tobytes()
-            file.write(data)
+            file.write(bytes(entry.nbytes) if entry.is_padding else np.ascontiguousarray(next(arrays)).data)
 
 
 def read_cpu_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:

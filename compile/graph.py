@@ -75,7 +75,7 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
             stored = stored.T
         if stored.dtype == np.int8:
             return dequantize_int8(stored, weight(f"{name}.scale").astype(np.float32))
-        return np.ascontiguousarray(stored, np.float32)
+        return np.array(stored, np.float32, order="C")
 
     return tensor
 

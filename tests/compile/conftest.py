@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM
 
+VOCABULARY = 320
 SMALL = {
-    "vocab_size": 320,
+    "vocab_size": VOCABULARY,
     "hidden_size": 64,
     "intermediate_size": 160,
     "num_hidden_layers": 2,
@@ -48,7 +50,7 @@ def reference(model: LlamaForCausalLM, ids: Sequence[int]) -> NDArray[np.float32
     return logits
 
 
-def random_ids(count: int, vocab: int = 320, seed: int = 0) -> list[int]:
+def random_ids(count: int, vocab: int = VOCABULARY, seed: int = 0) -> list[int]:
     ids: list[int] = np.random.default_rng(seed).integers(0, vocab, count).tolist()
     return ids
 
@@ -59,3 +61,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     random_llama(folder)
     return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A byte-level tokenizer without merges: one token per byte, and one that ends a text."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|endoftext|>": 0} | {character: index + 1 for index, character in enumerate(alphabet)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.save(str(folder / "tokenizer.json"))

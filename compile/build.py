@@ -1,0 +1,239 @@
+"""Checkpoint to package: build every backend, prove it, and only then let the package appear."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from castline import _C, __version__
+from castline.compile.backends import CPU_WEIGHTS, graph_path
+from castline.compile.config import CompileConfig
+from castline.compile.cpu_weights import write_cpu_weights
+from castline.compile.formats import TENSORRT_TARGETS, Target, WeightFormat
+from castline.compile.graph import write_graph
+from castline.compile.package import (
+    GOLDEN,
+    SCHEMA_VERSION,
+    VERIFICATION,
+    Backend,
+    Generation,
+    Manifest,
+    Provenance,
+    check_files,
+    check_replaceable,
+    file_entries,
+    file_entry,
+    is_package,
+    read_manifest,
+    write_manifest,
+)
+from castline.compile.plan import Plan, make_plan
+from castline.compile.proof_tokens import proof_tokens
+from castline.compile.tensorrt import build_engine
+from castline.compile.verify import Verification, prove, read_verification
+from castline.errors import CompileError, DeviceError, RecipeError
+from castline.files import atomic_folder, read_json, sha256_file, sha256_json, write_bytes
+from castline.model.checkpoint import CheckpointReader
+from castline.model.importer import PROVENANCE_FILE, TOKENIZER_FILES
+from castline.progress import progress
+
+_TOOLS = ("numpy", "onnx", "onnxruntime", "safetensors", "torch")
+_LIBRARIES: dict[Target, str] = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
+
+
+@dataclass(frozen=True)
+class PackageSummary:
+    """What `build_package` did; `reused` means that the package was there already, made from the same inputs."""
+
+    package: Path
+    manifest: Manifest
+    verification: Verification
+    reused: bool
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every backend's files."""
+        folders = {"cpu": "cpu/", **{name: f"{name}/" for name in self.manifest.backends}}
+        return {
+            name: sum(entry.size for path, entry in self.manifest.files.items() if path.startswith(folder))
+            for name, folder in folders.items()
+            if name in self.manifest.backends
+        }
+
+
+def dry_run(checkpoint: Path, config: CompileConfig) -> Plan:
+    """What `build_package` would build, and how large it would be.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged (headers only are read).
+        CompileError, DeviceError: it cannot be compiled as asked.
+    """
+    return make_plan(CheckpointReader(checkpoint).config, config)
+
+
+def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: bool = False) -> PackageSummary:
+    """Compile a checkpoint into a package at `out`, proven against the checkpoint.
+
+    The package appears whole, or not at all. One made from the same inputs before is reused.
+
+    Args:
+        checkpoint: a Hugging Face folder
+        out: the package's folder
+        config: what to build
+        force: replace a package made from other inputs
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        CompileError: it cannot be compiled as asked.
+        RecipeError: `out` holds a package made from other inputs, or something that is no package.
+        VerificationError: a backend is too far from the checkpoint.
+        DeviceError: no room on the disk, or a target's library is missing.
+    """
+    reader = CheckpointReader(checkpoint)
+    plan = make_plan(reader.config, config)
+    provenance = _provenance(checkpoint, plan.config)
+    check_replaceable(out)
+    if is_package(out) and not force:
+        return _reuse(out, provenance)
+    _check_space(out, plan)
+    _check_tokenizer(checkpoint, reader)
+    tokens = proof_tokens(
+        checkpoint,
+        tokens=plan.config.verify_tokens,
+        context=plan.config.context,
+        vocab_size=reader.config.vocab_size,
+        text=plan.config.verify_text,
+    )
+    with atomic_folder(out) as folder:
+        tokenizer = _copy_tokenizer(checkpoint, folder)
+        backends = {}
+        with progress("building", len(plan.formats), "backends") as advance:
+            for target, weights in plan.formats.items():
+                backends[str(target)] = _build(reader, folder, plan, target, weights)
+                advance(1)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            castline_version=__version__,
+            model=reader.config,
+            generation=Generation(
+                eos_ids=reader.special_tokens.eos_ids,
+                bos_id=reader.special_tokens.bos_id,
+                max_context=plan.config.context,
+            ),
+            tokenizer=tokenizer,
+            files=file_entries(folder),
+            backends=backends,
+            provenance=provenance,
+            tools=_tools(plan),
+            not_reproducible=tuple(backend.file for backend in backends.values() if backend.engine),
+        )
+        write_manifest(folder, manifest)  # the CPU runtime opens packages only
+        verification = prove(folder, reader, backends, tokens, plan.config.bounds)
+        manifest = _proven(folder, manifest, verification)
+        write_manifest(folder, manifest)
+    return PackageSummary(out, manifest, verification, reused=False)
+
+
+def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, weights: WeightFormat) -> Backend:
+    if target == "cpu":
+        write_cpu_weights(reader, folder / CPU_WEIGHTS, weights)
+        return Backend(weights=weights, status="built_not_run", file=CPU_WEIGHTS)
+    graph = graph_path(folder, target)
+    half = target in TENSORRT_TARGETS
+    write_graph(reader, graph, weights=weights, half=half, context=plan.config.context)
+    if not half:
+        return Backend(weights=weights, status="built_not_run", file=graph.relative_to(folder).as_posix())
+    engine = graph.with_suffix(".engine")
+    info = build_engine(
+        graph,
+        engine,
+        target=target,
+        context=plan.config.context,
+        batch=plan.config.batch,
+        capabilities=plan.capabilities[target],
+    )
+    return Backend(
+        weights=weights,
+        status="built_not_run",
+        file=engine.relative_to(folder).as_posix(),
+        engine=asdict(info),
+    )
+
+
+def _proven(folder: Path, manifest: Manifest, verification: Verification) -> Manifest:
+    backends = {
+        name: backend.model_copy(update={"status": verification.backends[name].status})
+        for name, backend in manifest.backends.items()
+    }
+    files = manifest.files | {name: file_entry(folder / name) for name in (GOLDEN, VERIFICATION)}
+    return manifest.model_copy(update={"backends": backends, "files": dict(sorted(files.items()))})
+
+
+def _provenance(checkpoint: Path, config: CompileConfig) -> Provenance:
+    names = [PROVENANCE_FILE, "config.json", "generation_config.json", "model.safetensors.index.json", *TOKENIZER_FILES]
+    files = [checkpoint / name for name in names if (checkpoint / name).is_file()]
+    hashes = {path.name: sha256_file(path) for path in [*files, *sorted(checkpoint.glob("*.safetensors"))]}
+    origin = checkpoint / PROVENANCE_FILE
+    resolved: dict[str, Any] = config.model_dump(mode="json")
+    if config.verify_text is not None:
+        resolved["verify_text"] = sha256_file(config.verify_text) if config.verify_text.is_file() else None
+    return Provenance(
+        checkpoint_sha256=sha256_json(hashes),
+        compile=resolved,
+        origin=read_json(origin) if origin.is_file() else None,
+    )
+
+
+def _reuse(out: Path, provenance: Provenance) -> PackageSummary:
+    manifest = read_manifest(out)
+    before, now = manifest.provenance, provenance
+    differing = [
+        f"{key} (was {before.compile.get(key)!r}, now {value!r})"
+        for key, value in now.compile.items()
+        if before.compile.get(key) != value
+    ]
+    if before.checkpoint_sha256 != now.checkpoint_sha256:
+        differing.insert(0, "the checkpoint")
+    if differing:
+        raise RecipeError(
+            f"--out {out} holds a package made from other inputs; these differ: {'; '.join(differing)}. "
+            "Choose another folder, or replace it with --force"
+        )
+    check_files(out, manifest)
+    return PackageSummary(out, manifest, read_verification(out), reused=True)
+
+
+def _check_space(out: Path, plan: Plan) -> None:
+    parent = next(folder for folder in out.parents if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < plan.total_size:
+        raise DeviceError(
+            f"expected {plan.total_size / 1e6:,.0f} MB of free disk space for {out}, but found {free / 1e6:,.0f} MB; "
+            "free some space, or build fewer targets (--target)"
+        )
+
+
+def _check_tokenizer(checkpoint: Path, reader: CheckpointReader) -> None:
+    path = checkpoint / "tokenizer.json"
+    if path.is_file() and (found := _C.Tokenizer(path).vocab_size) > reader.config.vocab_size:
+        raise CompileError(
+            f"{path}: expected at most {reader.config.vocab_size} tokens, as the model's embeddings have, but the "
+            f"tokenizer has {found}; it belongs to another model"
+        )
+
+
+def _copy_tokenizer(checkpoint: Path, folder: Path) -> str | None:
+    main, *others = TOKENIZER_FILES
+    for name in others:
+        if (checkpoint / name).is_file():
+            write_bytes(folder / "tokenizer" / name, (checkpoint / name).read_bytes())
+    if not (checkpoint / main).is_file():
+        return None
+    write_bytes(folder / main, (checkpoint / main).read_bytes())
+    return main
+
+
+def _tools(plan: Plan) -> dict[str, str]:
+    libraries = [_LIBRARIES[target] for target in plan.capabilities]
+    return {name: version(name) for name in (*_TOOLS, *libraries)}

@@ -1,0 +1,112 @@
+"""Golden log-probabilities: what the checkpoint says of some tokens, kept in the package.
+
+They let a package be proven again on another machine, without the checkpoint: at every position the 64 most
+likely tokens with their log-probabilities, and what is left for all others together. KL over these 65 classes
+is at most the KL over the whole vocabulary (merging classes never raises it), and close to it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from castline.compile.fidelity import Float32, Float64, Ids, ReferenceLogits
+from castline.errors import PackageError
+from castline.files import write_bytes
+
+TOP = 64
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A `fidelity.Reference` of S sequences of L tokens; K = 64, or the vocabulary's size where that is less."""
+
+    ids: NDArray[np.int32]
+    """[S, L]"""
+    top_ids: NDArray[np.int32]
+    """[S, L, K], the most likely first"""
+    top_log_probs: Float32
+    """[S, L, K]"""
+    rest_log_prob: Float32
+    """[S, L]: of all other tokens together; -inf where there is no other"""
+    next_log_probs: Float32
+    """[S, L - 1]: of the tokens that follow"""
+
+    def divergence(self, sequence: int, log_probs: Float64) -> Float64:
+        """KL(checkpoint ‖ other) over the 65 classes at every position [L], from log-probs [L, vocab]."""
+        chosen = self.top_ids[sequence].astype(np.int64)
+        reference = self.top_log_probs[sequence].astype(np.float64)
+        top = np.take_along_axis(log_probs, chosen, axis=-1)
+        divergence: Float64 = (np.exp(reference) * (reference - top)).sum(axis=-1)
+        if chosen.shape[-1] < log_probs.shape[-1]:
+            rest = self.rest_log_prob[sequence].astype(np.float64)
+            divergence += np.exp(rest) * (rest - _log_sum_of_others(log_probs, chosen))
+        return np.maximum(divergence, 0)
+
+    def top1(self, sequence: int) -> Ids:
+        """The most likely token at every position [L]."""
+        top: Ids = self.top_ids[sequence][:, 0]
+        return top
+
+    def next_losses(self, sequence: int) -> Float64:
+        """-log p of the tokens that follow [L - 1]."""
+        losses: Float64 = -self.next_log_probs[sequence].astype(np.float64)
+        return losses
+
+
+def make_golden(reference: ReferenceLogits) -> Golden:
+    """Condense a reference."""
+    top_ids, top, rest, following = [], [], [], []
+    for index in range(len(reference.ids)):
+        log_probs = reference.log_probs(index)
+        chosen = _most_likely(log_probs)
+        top_ids.append(chosen)
+        top.append(np.take_along_axis(log_probs, chosen, axis=-1))
+        rest.append(_log_sum_of_others(log_probs, chosen))
+        following.append(-reference.next_losses(index))
+    return Golden(
+        reference.ids.astype(np.int32),
+        np.stack(top_ids).astype(np.int32),
+        np.stack(top).astype(np.float32),
+        np.stack(rest).astype(np.float32),
+        np.stack(following).astype(np.float32),
+    )
+
+
+def write_golden(path: Path, golden: Golden) -> None:
+    """Write the file; with one metadata key only, since the library does not order several."""
+    write_bytes(path, save(vars(golden), metadata={"castline": "golden"}))
+
+
+def read_golden(path: Path) -> Golden:
+    """Read the file.
+
+    Raises:
+        PackageError: it is missing or damaged.
+    """
+    try:
+        return Golden(**load_file(path))
+    except (SafetensorError, OSError, TypeError) as error:
+        raise PackageError(f"cannot read the golden log-probabilities {path}: {error}") from None
+
+
+def _most_likely(log_probs: Float64) -> NDArray[np.int64]:
+    """The ids of the K most likely classes of every row, the most likely first: [n, K]."""
+    count = min(TOP, log_probs.shape[-1])
+    chosen = np.argpartition(-log_probs, count - 1, axis=-1)[:, :count]
+    order = np.argsort(-np.take_along_axis(log_probs, chosen, axis=-1), axis=-1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=-1)
+
+
+def _log_sum_of_others(log_probs: Float64, chosen: NDArray[np.int64]) -> Float64:
+    """The log-probability of all classes that are not chosen, together: [n]; -inf where there are none."""
+    others = log_probs.copy()
+    np.put_along_axis(others, chosen, -np.inf, axis=-1)
+    if chosen.shape[-1] == log_probs.shape[-1]:
+        return np.full(len(log_probs), -np.inf)
+    highest = others.max(axis=-1)
+    summed: Float64 = highest + np.log(np.exp(others - highest[:, None]).sum(axis=-1))
+    return summed

@@ -1,0 +1,272 @@
+"""Checkpoint to package: what is built, what is reused, and that nothing unproven or half-written appears."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from castline import _C
+from castline.compile import cpu_weights
+from castline.compile.build import build_package, dry_run
+from castline.compile.config import Bounds, CompileConfig
+from castline.compile.formats import WeightFormat
+from castline.compile.package import file_entries, read_manifest
+from castline.errors import CheckpointError, CompileError, RecipeError, VerificationError
+from castline.recipe import parse
+
+from .conftest import random_ids, random_llama, reference, write_tokenizer
+
+FAST = CompileConfig(targets=("cpu", "onnx"), verify_tokens=128)
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("weights", ["f32", "int8"])
+def test_every_backend_is_built_and_proven(checkpoint: Path, tmp_path: Path, weights: WeightFormat) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    config = CompileConfig(
+        weights=weights, targets=("cpu", "onnx", "tensorrt-rtx"), context=96, compute_capability=("8.9",)
+    )
+    summary = build_package(checkpoint, tmp_path / "package", config)
+    assert leftovers(tmp_path) == ["package"]
+    manifest = read_manifest(tmp_path / "package")
+    assert manifest == summary.manifest
+    assert manifest.files == file_entries(tmp_path / "package")
+    assert manifest.generation.max_context == 96
+    assert (manifest.generation.eos_ids, manifest.generation.bos_id) == ((2,), 1)
+    assert manifest.tokenizer is None
+    assert manifest.not_reproducible == ("tensorrt-rtx/model.engine",)
+    bounds = {"f32": 1e-5, "f16": 1e-2, "int8": 0.03}
+    for name, status in {"cpu": "passed", "onnx": "passed", "tensorrt-rtx": "built_not_run"}.items():
+        stored: WeightFormat = "f16" if (name, weights) == ("tensorrt-rtx", "f32") else weights
+        backend, proof = manifest.backends[name], summary.verification.backends[name]
+        assert (backend.status, backend.weights) == (status, stored)
+        assert (proof.status, proof.bound) == (status, bounds[stored])
+        measured = proof.graph if name == "tensorrt-rtx" else proof.run
+        assert measured is not None
+        assert measured.mean_kl <= bounds[stored]
+        assert measured.tokens == 1056  # 11 sequences of the 96 tokens that the context allows
+        assert summary.sizes[name] >= (tmp_path / "package" / backend.file).stat().st_size
+    assert manifest.backends["tensorrt-rtx"].engine is not None
+    assert manifest.backends["tensorrt-rtx"].engine["compute_capabilities"] == ["8.9"]
+
+
+def test_the_packages_cpu_engine_computes_what_transformers_computes(tmp_path: Path) -> None:
+    changes = {"hidden_size": 72, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 10}
+    model = random_llama(tmp_path / "checkpoint", tie_word_embeddings=True, vocab_size=319, **changes)
+    build_package(tmp_path / "checkpoint", tmp_path / "package", FAST)
+    ids = random_ids(60, 319)
+    logits = _C.Engine(tmp_path / "package").logits(ids)
+    np.testing.assert_allclose(logits, reference(model, ids), atol=1e-4, rtol=0)
+
+
+def test_the_same_inputs_give_the_same_bytes_on_any_number_of_threads(checkpoint: Path, tmp_path: Path) -> None:
+    config = FAST.model_copy(update={"weights": "int8"})
+    packages = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            packages.append(build_package(checkpoint, tmp_path / f"{threads}" / "package", config))
+        finally:
+            torch.set_num_threads(1)
+    assert packages[0].manifest == packages[1].manifest
+    first, second = (Path(package.package) / "package.json" for package in packages)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_tokenizers_files_come_along(tmp_path: Path) -> None:
+    random_llama(tmp_path / "checkpoint")
+    write_tokenizer(tmp_path / "checkpoint")
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    (tmp_path / "checkpoint" / "chat_template.jinja").write_text(template)
+    summary = build_package(tmp_path / "checkpoint", tmp_path / "package", FAST)
+    assert summary.manifest.tokenizer == "tokenizer.json"
+    assert (tmp_path / "package" / "tokenizer" / "chat_template.jinja").read_text() == template
+    assert summary.verification.source == "castline's sample text"
+    engine = _C.Engine(tmp_path / "package")
+    assert engine.tokenizer is not None
+    assert engine.tokenizer.vocab_size == 257
+
+
+def test_a_tokenizer_larger_than_the_embeddings_is_refused(tmp_path: Path) -> None:
+    random_llama(tmp_path / "checkpoint", vocab_size=200)
+    write_tokenizer(tmp_path / "checkpoint")
+    with pytest.raises(CompileError, match=r"at most 200 tokens.*has 257"):
+        build_package(tmp_path / "checkpoint", tmp_path / "package", FAST)
+
+
+def test_a_package_of_the_same_inputs_is_reused(checkpoint: Path, tmp_path: Path) -> None:
+    first = build_package(checkpoint, tmp_path / "package", FAST)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "package").rglob("*")}
+    again = build_package(checkpoint, tmp_path / "package", FAST)
+    assert not first.reused
+    assert again.reused
+    assert (again.manifest, again.verification) == (first.manifest, first.verification)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "package").rglob("*")} == before
+
+
+def test_a_package_of_other_inputs_is_replaced_by_force_only(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "package"
+    build_package(checkpoint, out, FAST)
+    other = FAST.model_copy(update={"weights": "int8", "context": 64})
+    with pytest.raises(RecipeError, match=r"weights \(was 'f32', now 'int8'\); context \(was 128, now 64\)"):
+        build_package(checkpoint, out, other)
+    random_llama(tmp_path / "checkpoint", seed=9)
+    with pytest.raises(RecipeError, match=r"these differ: the checkpoint\. "):
+        build_package(tmp_path / "checkpoint", out, FAST)
+    assert read_manifest(out).backends["cpu"].weights == "f32"
+    assert not build_package(checkpoint, out, other, force=True).reused
+    assert read_manifest(out).backends["cpu"].weights == "int8"
+    assert leftovers(tmp_path) == ["checkpoint", "package"]
+
+
+def test_force_replaces_no_other_folder(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
+    with pytest.raises(RecipeError, match="something else"):
+        build_package(checkpoint, tmp_path / "thesis", FAST, force=True)
+    assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
+
+
+def test_over_the_bound_nothing_is_shipped_and_the_layer_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    config = FAST.model_copy(update={"weights": "int8", "bounds": Bounds(int8=0)})
+    with pytest.raises(VerificationError) as raised:
+        build_package(checkpoint, tmp_path / "package", config)
+    message = str(raised.value)
+    assert raised.value.exit_code == 5
+    assert "cpu (int8): expected a mean KL of at most 0 over 128 tokens, but measured" in message
+    assert "onnx (int8): expected" in message
+    assert "the layer to blame is" in message
+    assert leftovers(tmp_path) == []
+
+
+def test_an_old_package_survives_a_new_one_that_fails(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "package"
+    build_package(checkpoint, out, FAST)
+    before = (out / "package.json").read_bytes()
+    with pytest.raises(VerificationError):
+        build_package(
+            checkpoint, out, FAST.model_copy(update={"weights": "int8", "bounds": Bounds(int8=0)}), force=True
+        )
+    assert (out / "package.json").read_bytes() == before
+    assert leftovers(tmp_path) == ["package"]
+
+
+def test_a_writer_that_damages_one_tensor_is_caught_and_the_tensor_named(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = cpu_weights.quantize_int8
+    damaged = "model.layers.1.mlp.up_proj.weight"
+    shape = (160, 64)
+    seen = []
+
+    def damage(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        quantized, scale = whole(matrix)
+        if matrix.shape == shape:
+            seen.append(matrix)
+            if len(seen) == 4:  # gate and up of layer 0, gate and up of layer 1
+                quantized[:, ::2] = 0
+        return quantized, scale
+
+    monkeypatch.setattr(cpu_weights, "quantize_int8", damage)
+    with pytest.raises(VerificationError) as raised:
+        build_package(checkpoint, tmp_path / "package", FAST.model_copy(update={"weights": "int8"}))
+    assert "cpu (int8)" in str(raised.value)
+    assert "onnx" not in str(raised.value)
+    assert "the layer to blame is model.layers.1:" in str(raised.value)
+    assert f"the worst tensor is {damaged}, relative error 0.7" in str(raised.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_exact_weights_put_the_blame_on_the_arithmetic(checkpoint: Path, tmp_path: Path) -> None:
+    config = CompileConfig(targets=("tensorrt-rtx",), compute_capability=("8.9",), bounds=Bounds(f16=0))
+    pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(VerificationError, match=r"tensorrt-rtx \(f16\): expected a mean KL of at most 0"):
+        build_package(checkpoint, tmp_path / "package", config)
+
+
+@pytest.mark.parametrize("weights", ["f16", "bf16", "int4", "fp8"])
+def test_a_format_of_later_versions_is_refused_by_name(checkpoint: Path, tmp_path: Path, weights: WeightFormat) -> None:
+    with pytest.raises(CompileError, match=rf"--weights {weights} is not there yet: expected one of f32, int8"):
+        build_package(checkpoint, tmp_path / "package", FAST.model_copy(update={"weights": weights}))
+    assert leftovers(tmp_path) == []
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(checkpoint: Path, tmp_path: Path) -> None:
+    for changes, match in (
+        ({"context": 129}, "at most the model's max_position_embeddings, 128"),
+        ({"kv": "int8"}, "--kv int8 is not there yet"),
+    ):
+        with pytest.raises(CompileError, match=match):
+            build_package(checkpoint, tmp_path / "package", FAST.model_copy(update=changes))
+    with pytest.raises(RecipeError, match=r"compute_capability.*such as '8\.9', but got 'ampere'"):
+        parse(CompileConfig, {"compute_capability": ["ampere"]}, "recipe")
+    with pytest.raises(RecipeError, match="did you mean 'weights'"):
+        parse(CompileConfig, {"weight": "int8"}, "recipe")
+    assert leftovers(tmp_path) == []
+
+
+def test_nan_in_the_checkpoint_leaves_nothing(tmp_path: Path) -> None:
+    model = random_llama(tmp_path / "checkpoint")
+    model.model.norm.weight[5] = float("nan")
+    model.save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight.*1 NaN"):
+        build_package(tmp_path / "checkpoint", tmp_path / "out" / "package", FAST)
+    assert leftovers(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("weights", ["f32", "int8"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_dry_run_knows_the_sizes(tmp_path: Path, weights: WeightFormat, tied: bool) -> None:
+    random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied, hidden_size=128, vocab_size=4096)
+    config = FAST.model_copy(update={"weights": weights})
+    plan = dry_run(tmp_path / "checkpoint", config)
+    assert plan.config.context == 128
+    assert plan.cache_bytes["cpu"] == 2 * 2 * 2 * 32 * 128 * 4  # k and v, layers, heads, head size, tokens, bytes
+    summary = build_package(tmp_path / "checkpoint", tmp_path / "package", config)
+    assert plan.sizes["cpu"] == summary.sizes["cpu"]
+    assert plan.sizes["onnx"] == pytest.approx(summary.sizes["onnx"], rel=0.1)
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from castline.compile.build import build_package
+from castline.compile.config import CompileConfig
+build_package(Path(sys.argv[1]), Path(sys.argv[2]), CompileConfig(targets=("cpu", "onnx"), verify_tokens=20000))
+"""
+
+
+def test_a_file_that_cannot_grow_is_a_device_error_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    limited = subprocess.run(
+        [sys.executable, "-c", BUILD, str(checkpoint), str(tmp_path / "package")],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "castline.errors.DeviceError: no space left" in limited.stderr
+    assert leftovers(tmp_path) == []
+
+
+def test_ctrl_c_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(checkpoint), str(tmp_path / "package")], stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not list(tmp_path.glob(".package.*/cpu/weights.safetensors")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert "KeyboardInterrupt" in stderr
+    assert leftovers(tmp_path) == []
