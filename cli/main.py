@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 import castline
-from castline.cli import corpus, doctor, importing, init, train
+from castline.cli import compile as compile_commands
+from castline.cli import corpus, doctor, engine, importing, init, inspect, train
 from castline.cli.guard import guarded
 
 app = typer.Typer(
@@ -25,6 +26,12 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(train.app, name="train")
 app.command("import")(guarded(importing.import_command))
 app.command("init")(guarded(init.init_command))
+app.command("compile")(guarded(compile_commands.compile_command))
+app.command("verify")(guarded(compile_commands.verify_command))
+app.command("inspect")(guarded(inspect.inspect_command))
+app.command("run")(guarded(engine.run_command))
+app.command("score")(guarded(engine.score_command))
+app.command("bench")(guarded(engine.bench_command))
 app.command("doctor")(guarded(doctor.doctor_command))
 
 

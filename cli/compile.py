@@ -1,0 +1,124 @@
+"""`castline compile` and `castline verify`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from castline.cli.output import JsonOption, note, print_json, print_table, size
+from castline.cli.recipe import COMPILE_TABLES, SetOption, read_tables
+from castline.errors import RecipeError
+
+if TYPE_CHECKING:
+    from castline.compile.config import CompileConfig
+    from castline.compile.verify import Verification
+
+
+def compile_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint: a Hugging Face folder.")],
+    out: Annotated[Path, typer.Option(help="The package folder to write.")],
+    weights: Annotated[str | None, typer.Option(metavar="f32|f16|bf16|int8|int4|fp8", help="Default: f32.")] = None,
+    block: Annotated[int | None, typer.Option(metavar="32|64|128", help="Block size of int4.")] = None,
+    kv: Annotated[str | None, typer.Option(metavar="f32|int8", help="Format of the key/value cache.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="cpu,onnx,tensorrt-rtx,tensorrt", help="Default: all that are installed."),
+    ] = None,
+    context: Annotated[int | None, typer.Option(min=1, help="Longest sequence; default: the model's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Most sequences a TensorRT engine decodes at once.")] = None,
+    compute_capability: Annotated[
+        str | None, typer.Option(metavar="8.0,8.9,…", help="GPUs a TensorRT engine is for; default: all offered.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe with a [compile] table.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a package made from other inputs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built, and its size.")] = False,
+    overrides: SetOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Compile a checkpoint into a package that is proven against it."""
+    options: dict[str, Any] = {
+        "weights": weights,
+        "kv": kv,
+        "targets": target.split(",") if target is not None else None,
+        "context": context,
+        "batch": batch,
+        "compute_capability": compute_capability.split(",") if compute_capability is not None else None,
+    }
+    if block is not None and weights != "int4":
+        raise RecipeError("--block goes with --weights int4: the other formats have no blocks")
+    config = _config(recipe, overrides, {name: value for name, value in options.items() if value is not None})
+    from castline.compile.build import build_package
+    from castline.compile.build import dry_run as plan_package
+
+    if dry_run:
+        plan = plan_package(checkpoint, config)
+        sizes = {str(name): count for name, count in plan.sizes.items()}
+        if json_output:
+            print_json({"weights": {str(k): str(v) for k, v in plan.formats.items()}, "bytes": sizes})
+            return
+        rows = [(name, plan.formats[name], size(count)) for name, count in plan.sizes.items()]
+        print_table(f"would build {out}", ("backend", "weights", "size"), rows)
+        return
+    summary = build_package(checkpoint, out, config, force=force)
+    if summary.reused:
+        note(f"{out} was made from the same checkpoint and options: reused")
+    if json_output:
+        print_json(
+            {
+                "package": str(out),
+                "reused": summary.reused,
+                "bytes": summary.sizes,
+                "verification": summary.verification.model_dump(mode="json"),
+            }
+        )
+        return
+    _show(f"{out}", summary.verification, summary.sizes)
+    note(f"next: castline run {out} --prompt '...'")
+
+
+def verify_command(
+    package: Annotated[Path, typer.Argument(help="A package folder.")], json_output: JsonOption = False
+) -> None:
+    """Prove a package again on this machine: its files and every backend that can run here."""
+    from castline.compile.verify import verify_package
+
+    verification = verify_package(package)
+    if json_output:
+        print_json({"package": str(package), "verification": verification.model_dump(mode="json")})
+        return
+    _show(f"{package}: every file is as the manifest says", verification, {})
+
+
+def _config(recipe: Path | None, overrides: list[str] | None, options: dict[str, Any]) -> "CompileConfig":
+    from castline.compile.config import CompileConfig
+    from castline.recipe import Table, apply_overrides, parse
+
+    class Tables(Table):
+        """The recipe's tables that compiling reads."""
+
+        compile: CompileConfig = CompileConfig()
+
+    if recipe is not None:
+        values = read_tables(recipe, COMPILE_TABLES, overrides)
+    else:
+        values = apply_overrides({}, overrides or [])
+    values = {**values, "compile": {**values.get("compile", {}), **options}}
+    config = parse(Tables, values, str(recipe) if recipe is not None else "the command line").compile
+    if recipe is not None and config.verify_text is not None:
+        text = recipe.resolve().parent / config.verify_text
+        config = config.model_copy(update={"verify_text": text})
+    return config
+
+
+def _show(title: str, verification: "Verification", sizes: dict[str, int]) -> None:
+    rows = []
+    for name, proof in verification.backends.items():
+        # What a TensorRT engine's graph gave in ONNX Runtime stands in while the engine's own run is owed.
+        measured = proof.run or proof.graph
+        figures: tuple[float | None, ...] = (None, None, None, None)
+        if measured is not None:
+            figures = (measured.mean_kl, measured.max_kl, measured.top1_agreement, measured.perplexity)
+        stored = size(sizes[name]) if name in sizes else None
+        rows.append((name, proof.weights, proof.status, *figures, proof.bound, stored))
+    columns = ("backend", "weights", "status", "mean KL", "max KL", "top-1", "perplexity", "bound", "size")
+    print_table(title, columns, rows)
