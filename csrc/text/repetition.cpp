@@ -98,15 +98,20 @@ std::uint64_t RepetitionCounter::duplicate_characters(std::size_t n) {
   return characters;
 }
 
-// Turns the candidates for n into those for n + 1: places where the n-grams here and one further both repeat.
+// Turns the candidates for n into those for n + 1: places where the n-grams here and one further both repeat. Written
+// without branches on the data, which are as good as random.
 void RepetitionCounter::lengthen() {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i + 1 < candidates_.size(); ++i) {
+  const std::size_t pairs = candidates_.empty() ? 0 : candidates_.size() - 1;
+  bool repeats = pairs > 0 && slots_[candidates_[0].slot].count > 1;
+  for (std::size_t i = 0; i < pairs; ++i) {
     const Candidate here = candidates_[i];
     const Candidate& further = candidates_[i + 1];
-    if (further.position != here.position + 1) continue;
-    if (slots_[here.slot].count < 2 || slots_[further.slot].count < 2) continue;
-    candidates_[kept++] = {hash_pair(here.key, further.key), here.position, 0};
+    const bool next_repeats = slots_[further.slot].count > 1;
+    const bool adjacent = further.position == here.position + 1;
+    candidates_[kept] = {hash_pair(here.key, further.key), here.position, 0};
+    kept += repeats & next_repeats & adjacent;
+    repeats = next_repeats;
   }
   candidates_.resize(kept);
 }
