@@ -12,7 +12,9 @@
 
 #include "base/parallel.hpp"
 #include "check.hpp"
+#include "text/ascii_words.hpp"
 #include "text/duplicates.hpp"
+#include "text/hash.hpp"
 #include "text/measure.hpp"
 #include "text/minhash.hpp"
 #include "text/minhash_kernels.hpp"
@@ -134,6 +136,48 @@ void test_repetition() {
   CHECK(counter.n_grams({}).top[0] == 0);
   CHECK(counter.duplicates({{5, 10, false}, {6, 10, false}, {5, 10, false}, {5, 10, false}}).characters ==
         20);
+}
+
+void test_hashes() {
+  Random random(3);
+  const std::string bytes = random_bytes(random, 100);
+  for (std::size_t size = 0; size <= 40; ++size) {
+    const Exact exact(std::string_view(bytes).substr(0, size));
+    CHECK(hash_bytes(exact.view) == hash_padded(bytes.data(), size));
+    CHECK(hash_bytes(exact.view) != hash_bytes(std::string_view(bytes).substr(0, size + 1)));
+    CHECK(hash_bytes(exact.view) != hash_bytes(exact.view, 1));
+  }
+  CHECK(hash_bytes(std::string_view("a\0", 2)) != hash_bytes("a"));
+}
+
+// The words found by masks are those found character by character.
+void test_ascii_words() {
+  Random random(4);
+  static constexpr std::string_view kCharacters = "aBz09_.',,.  -\n~@[`{/:\x7f";
+  AsciiWords scalar(CpuLevel::scalar);
+  AsciiWords best(castline::kernels::detected_cpu_level());
+  for (int round = 0; round < 2000; ++round) {
+    std::string text(below(random, 300), ' ');
+    for (char& c : text) {
+      c = below(random, 20) == 0 ? static_cast<char>(below(random, 128))
+                                 : kCharacters[below(random, kCharacters.size())];
+    }
+    std::vector<std::uint64_t> expected;
+    for (const Token& token : tokens_of<TextKind::text>(text)) {
+      std::string lower(token.bytes());
+      for (char& c : lower) c = static_cast<char>(lower_case(static_cast<unsigned char>(c)));
+      if (token.kind == TokenKind::word) expected.push_back(hash_bytes(lower));
+    }
+    const Exact exact(text);
+    std::vector<std::uint64_t> found;
+    scalar.hash(exact.view, found);
+    CHECK(found == expected);
+    found.assign(1, 7);
+    best.hash(exact.view, found);
+    expected.insert(expected.begin(), 7);
+    CHECK(found == expected);
+    CHECK(ascii_prefix(exact.view) == text.size() && ascii_prefix(text + "\x80x") == text.size());
+  }
 }
 
 void test_kernels() {
@@ -260,6 +304,8 @@ int main() {
   test_unicode();
   test_phrases();
   test_repetition();
+  test_hashes();
+  test_ascii_words();
   test_kernels();
   test_bands();
   test_union_find();

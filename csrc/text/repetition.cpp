@@ -98,8 +98,8 @@ std::uint64_t RepetitionCounter::duplicate_characters(std::size_t n) {
   return characters;
 }
 
-// Turns the candidates for n into those for n + 1: places where the n-grams here and one further both repeat. Written
-// without branches on the data, which are as good as random.
+// Turns the candidates for n into those for n + 1: places where the n-grams here and one further both repeat.
+// Written without branches on the data, which are as good as random.
 void RepetitionCounter::lengthen() {
   std::size_t kept = 0;
   const std::size_t pairs = candidates_.empty() ? 0 : candidates_.size() - 1;

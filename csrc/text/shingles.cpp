@@ -13,6 +13,17 @@ constexpr std::uint64_t kBase = 0x9E3779B97F4A7C15u;
 constexpr std::uint64_t kTextSeed = 0x7465787431u;
 constexpr std::uint64_t kCodeSeed = 0x636F646531u;
 
+bool is_space(char c) { return c == ' ' || c == '\n'; }
+
+// Where the word at `at` ends, and those behind it that begin with another character than ASCII.
+std::size_t mixed_end(std::string_view text, std::size_t at) {
+  for (;;) {
+    while (at < text.size() && !is_space(text[at])) ++at;
+    if (at + 1 >= text.size() || static_cast<unsigned char>(text[at + 1]) < 0x80) return at;
+    ++at;
+  }
+}
+
 }  // namespace
 
 std::uint64_t Shingler::word_hash(const Token& token) {
@@ -22,15 +33,31 @@ std::uint64_t Shingler::word_hash(const Token& token) {
   return hash_bytes(lower_);
 }
 
-template <TextKind kKind>
-void Shingler::collect(std::string_view text) {
-  TokenScanner<kKind> scanner(text);
-  for (Token token; scanner.next(token, [](CharClass) {});) {
-    if constexpr (kKind == TextKind::text) {
-      if (token.kind != TokenKind::symbol) words_.push_back(word_hash(token));
-    } else {
-      words_.push_back(hash_bytes(token.bytes()));
+void Shingler::code_words(std::string_view text) {
+  TokenScanner<TextKind::code> scanner(text);
+  for (Token token; scanner.next(token, [](CharClass) {});) words_.push_back(hash_bytes(token.bytes()));
+}
+
+// No token crosses white space, so the text is divided there: into stretches of ASCII, which go fast, and
+// those around other characters.
+void Shingler::text_words(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t ascii = ascii_prefix(text);
+    std::size_t end = ascii;
+    if (ascii < text.size()) {
+      while (ascii > 0 && !is_space(text[ascii - 1])) --ascii;
+      end = mixed_end(text, end);
     }
+    if (ascii > 0) ascii_.hash(text.substr(0, ascii), words_);
+    if (end > ascii) mixed_words(text.substr(ascii, end - ascii));
+    text.remove_prefix(end);
+  }
+}
+
+void Shingler::mixed_words(std::string_view text) {
+  TokenScanner<TextKind::text> scanner(text);
+  for (Token token; scanner.next(token, [](CharClass) {});) {
+    if (token.kind != TokenKind::symbol) words_.push_back(word_hash(token));
   }
 }
 
@@ -39,9 +66,9 @@ const std::vector<std::uint64_t>& Shingler::operator()(std::string_view text, Te
   shingles_.clear();
   const std::string_view valid = valid_utf8(text, storage_).text;
   if (kind == TextKind::text) {
-    collect<TextKind::text>(valid);
+    text_words(valid);
   } else {
-    collect<TextKind::code>(valid);
+    code_words(valid);
   }
   if (words_.empty()) return shingles_;
   const std::uint64_t seed = kind == TextKind::text ? kTextSeed : kCodeSeed;

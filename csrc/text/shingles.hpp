@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/ascii_words.hpp"
 #include "text/tokens.hpp"
 
 namespace castline::text {
@@ -25,10 +26,12 @@ class Shingler {
   const std::vector<std::uint64_t>& operator()(std::string_view text, TextKind kind);
 
  private:
-  template <TextKind kKind>
-  void collect(std::string_view text);
+  void text_words(std::string_view text);
+  void code_words(std::string_view text);
+  void mixed_words(std::string_view text);
   std::uint64_t word_hash(const Token& token);
 
+  AsciiWords ascii_;
   std::string storage_;
   std::string lower_;
   std::vector<std::uint64_t> words_;
