@@ -82,6 +82,10 @@ const AddedToken* AddedTokenFinder::longest_at(std::string_view text) const {
 }
 
 void AddedTokenFinder::split(std::string_view text, std::vector<Segment>& segments) const {
+  if (tokens_.empty()) {
+    if (!text.empty()) segments.push_back({text, std::nullopt});
+    return;
+  }
   std::size_t done = 0;  // the text before this lies in a segment already
   for (std::size_t at = 0; at < text.size();) {
     if (!begins_[static_cast<unsigned char>(text[at])]) {

@@ -34,8 +34,6 @@ class AddedTokenFinder {
   /// Contents are not empty and differ from each other.
   explicit AddedTokenFinder(std::vector<AddedToken> tokens);
 
-  bool empty() const { return tokens_.empty(); }
-
   /// Appends the segments of `text` (well-formed UTF-8) to `segments`, in order; none has empty text.
   void split(std::string_view text, std::vector<Segment>& segments) const;
 

@@ -1,9 +1,10 @@
 #include "tokenizer/bpe.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <functional>
 #include <utility>
+
+#include "base/utf8.hpp"
 
 namespace castline::tokenizer {
 namespace {
@@ -15,26 +16,23 @@ constexpr std::uint32_t kGone = 0xFFFFFFFF;  // a symbol that its left neighbour
 
 }  // namespace
 
-PairTable::PairTable(const std::vector<Merge>& merges) {
-  const std::size_t size = std::bit_ceil(std::max<std::size_t>(merges.size() * 2, 2));
-  entries_.assign(size, Entry{0, kNone});
-  mask_ = size - 1;
-  shift_ = 64 - std::countr_zero(size);
-  for (std::uint32_t rank = 0; rank < merges.size(); ++rank) {
-    const std::uint64_t key = static_cast<std::uint64_t>(merges[rank].left) << 32 | merges[rank].right;
-    std::size_t i = slot(key);
-    while (entries_[i].rank != kNone && entries_[i].key != key) i = (i + 1) & mask_;
-    entries_[i] = {key, rank};
-  }
-}
-
-Bpe::Bpe(const std::vector<Merge>& merges, Options options) : pairs_(merges), options_(std::move(options)) {
+Bpe::Bpe(const std::vector<Merge>& merges, const std::vector<std::string>& bytes,
+         const ByteTokens& byte_tokens)
+    : pairs_(merges), byte_tokens_(byte_tokens) {
   merged_.reserve(merges.size());
   for (const Merge& merge : merges) merged_.push_back(merge.merged);
+  const auto& ids = byte_tokens_.ids;
+  knows_all_bytes_ = std::find(ids.begin(), ids.end(), ByteTokens::kNone) == ids.end();
+  if (knows_all_bytes_) characters_ = CharacterTokens(pairs_, merges, bytes, ids);
 }
 
 void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<std::uint32_t>& ids) const {
-  to_symbols(piece, scratch.ids);
+  scratch.ids.clear();
+  if (knows_all_bytes_) {
+    to_known_symbols(piece, scratch.ids);
+  } else {
+    to_symbols(piece, scratch.ids);
+  }
   if (scratch.ids.size() > kScanLimit) {
     merge_by_heap(scratch);
   } else if (scratch.ids.size() > 1) {
@@ -43,16 +41,36 @@ void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<std::u
   ids.insert(ids.end(), scratch.ids.begin(), scratch.ids.end());
 }
 
+void Bpe::to_known_symbols(std::string_view piece, std::vector<std::uint32_t>& symbols) const {
+  const char* const end = piece.data() + piece.size();
+  bool after_ascii = false;
+  for (const char* p = piece.data(); p < end;) {
+    const char* const start = p;
+    const char32_t code = utf8::next(p);
+    if (code >= 0x80) {
+      const std::uint32_t whole = characters_.token(code, after_ascii);
+      if (whole != CharacterTokens::kNone) {
+        symbols.push_back(whole);
+        after_ascii = false;
+        continue;
+      }
+    }
+    for (const char* byte = start; byte < p; ++byte) {
+      symbols.push_back(byte_tokens_.ids[static_cast<unsigned char>(*byte)]);
+    }
+    after_ascii = code < 0x80;
+  }
+}
+
 void Bpe::to_symbols(std::string_view piece, std::vector<std::uint32_t>& symbols) const {
-  symbols.clear();
   bool after_unknown = false;
-  for (const char c : piece) {
-    const auto& id = options_.byte_ids[static_cast<unsigned char>(c)];
-    if (id) {
-      symbols.push_back(*id);
+  for (const char byte : piece) {
+    const std::uint32_t id = byte_tokens_.ids[static_cast<unsigned char>(byte)];
+    if (id != ByteTokens::kNone) {
+      symbols.push_back(id);
       after_unknown = false;
-    } else if (options_.unknown) {
-      if (!(after_unknown && options_.fuse_unknown)) symbols.push_back(*options_.unknown);
+    } else if (byte_tokens_.unknown) {
+      if (!(after_unknown && byte_tokens_.fuse_unknown)) symbols.push_back(*byte_tokens_.unknown);
       after_unknown = true;
     }
   }

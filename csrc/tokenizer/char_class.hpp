@@ -23,6 +23,8 @@ class CharClasses {
   static const CharClasses& get();
 
   std::uint8_t operator[](char32_t code) const { return classes_[block_[code >> 8] | (code & 0xFF)]; }
+  /// The class of a character of ASCII, which is a byte: its block comes first.
+  std::uint8_t of_ascii(unsigned char byte) const { return classes_[byte]; }
 
  private:
   CharClasses();

@@ -1,6 +1,7 @@
 // Remembers the ids of short pieces: most of a text is made of few different words.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -14,34 +15,42 @@ namespace castline::tokenizer {
 /// A two-way cache of fixed size from pieces of up to 16 bytes to up to 3 ids. Not thread-safe.
 class PieceCache {
  public:
-  static constexpr std::size_t kMaxBytes = 16;
-  static constexpr std::size_t kMaxIds = 3;
-
-  /// A piece as two words and its length, which together name it exactly.
+  /// A piece as two words and its length, which together name it exactly, and where to look for it.
   struct Key {
-    std::uint64_t front;
-    std::uint64_t back;
-    std::uint32_t length;
+    std::uint64_t front = 0;
+    std::uint64_t back = 0;
+    std::uint32_t length = 0;  // 0: too long to be remembered
+    std::uint32_t set = 0;
   };
 
   PieceCache() : sets_(kSets) {}
 
-  /// `piece` has from 1 to kMaxBytes bytes.
-  static Key key(std::string_view piece) {
-    const char* p = piece.data();
+  /// The key of a piece that is not empty. Its set is asked of the memory, for a find that comes soon.
+  Key look_ahead(std::string_view piece) const {
     const std::size_t n = piece.size();
-    const auto length = static_cast<std::uint32_t>(n);
-    if (n >= 8) return {load<std::uint64_t>(p), load<std::uint64_t>(p + n - 8), length};
-    if (n >= 4) return {load<std::uint32_t>(p), load<std::uint32_t>(p + n - 4), length};
-    return {static_cast<unsigned char>(p[0]),
-            static_cast<std::uint64_t>(static_cast<unsigned char>(p[n / 2])) << 8 |
-                static_cast<unsigned char>(p[n - 1]),
-            length};
+    if (n > kMaxBytes) return {};
+    const char* p = piece.data();
+    Key key;
+    if (n >= 8) {
+      key.front = load<std::uint64_t>(p);
+      key.back = load<std::uint64_t>(p + n - 8);
+    } else if (n >= 4) {
+      key.front = load<std::uint32_t>(p);
+      key.back = load<std::uint32_t>(p + n - 4);
+    } else {
+      key.front = load<std::uint8_t>(p);
+      key.back =
+          static_cast<std::uint64_t>(load<std::uint8_t>(p + n / 2)) << 8 | load<std::uint8_t>(p + n - 1);
+    }
+    key.length = static_cast<std::uint32_t>(n);
+    key.set = set_of(key);
+    __builtin_prefetch(&sets_[key.set]);
+    return key;
   }
 
   /// The ids, or an empty span when they are not known. Valid until the next insert.
   std::span<const std::uint32_t> find(const Key& key) const {
-    for (const Entry& entry : sets_[set_of(key)].ways) {
+    for (const Entry& entry : sets_[key.set].ways) {
       if (entry.front == key.front && entry.back == key.back && entry.length == key.length) {
         return {entry.ids.data(), entry.count};
       }
@@ -49,19 +58,22 @@ class PieceCache {
     return {};
   }
 
-  /// Remembers from 1 to kMaxIds ids, in place of the older entry of the set.
+  /// Remembers the ids, unless they are too many, in place of the older entry of the set.
   void insert(const Key& key, std::span<const std::uint32_t> ids) {
-    auto& ways = sets_[set_of(key)].ways;
+    if (ids.empty() || ids.size() > kMaxIds) return;
+    auto& ways = sets_[key.set].ways;
     ways[1] = ways[0];
     ways[0] = {key.front,
                key.back,
                static_cast<std::uint16_t>(key.length),
                static_cast<std::uint16_t>(ids.size()),
                {}};
-    std::memcpy(ways[0].ids.data(), ids.data(), ids.size_bytes());
+    std::copy(ids.begin(), ids.end(), ways[0].ids.begin());
   }
 
  private:
+  static constexpr std::size_t kMaxBytes = 16;
+  static constexpr std::size_t kMaxIds = 3;
   static constexpr std::size_t kSets = std::size_t{1} << 15;
 
   struct Entry {
@@ -82,11 +94,11 @@ class PieceCache {
     return word;
   }
 
-  static std::size_t set_of(const Key& key) {
+  static std::uint32_t set_of(const Key& key) {
     std::uint64_t hash = (key.front ^ std::rotl(key.back, 31) ^ key.length) * 0x9E3779B97F4A7C15ULL;
     hash ^= hash >> 32;
     hash *= 0xD6E8FEB86659FD93ULL;
-    return static_cast<std::size_t>(hash >> 49);
+    return static_cast<std::uint32_t>(hash >> 49);
   }
 
   std::vector<Set> sets_;

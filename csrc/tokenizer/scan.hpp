@@ -11,8 +11,12 @@ namespace castline::tokenizer::scan {
 
 constexpr std::uint8_t kNoMark = kLetter | kNumber | kSpace;
 
+inline bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
+
 /// The classes of the character at `p`, and `p` moved behind it.
-inline std::uint8_t next_class(const char*& p, const CharClasses& classes) { return classes[utf8::next(p)]; }
+inline std::uint8_t next_class(const char*& p, const CharClasses& classes) {
+  return is_ascii(*p) ? classes.of_ascii(static_cast<unsigned char>(*p++)) : classes[utf8::next(p)];
+}
 
 /// The end of the run, perhaps empty, of characters whose classes under `mask` are `wanted`.
 template <std::uint8_t mask, std::uint8_t wanted>

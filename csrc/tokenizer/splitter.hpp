@@ -4,6 +4,7 @@
 // as a regex engine tries them, in time linear in the text (scan.hpp).
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,45 +34,47 @@ class Splitter {
   explicit Splitter(std::vector<Step> steps) : steps_(std::move(steps)) {}
 
   /// Calls sink(std::string_view) for every piece of `text`, which must be well-formed UTF-8, in order.
-  /// A piece that was given a space is a copy: views hold only during their call.
+  /// Pieces that were given a space are views of copies, put into `copies`.
   template <class Sink>
-  void split(std::string_view text, Sink&& sink) const {
-    apply(text, 0, sink);
+  void split(std::string_view text, std::deque<std::string>& copies, Sink&& sink) const {
+    apply(text, 0, copies, sink);
   }
 
  private:
+  using Copies = std::deque<std::string>;
+
   template <class Sink>
-  void apply(std::string_view text, std::size_t step, Sink& sink) const;
+  void apply(std::string_view text, std::size_t step, Copies& copies, Sink& sink) const;
   template <const char* (*next_piece)(const char*, const char*, const CharClasses&), class Sink>
-  void cut(std::string_view text, std::size_t step, Sink& sink) const;
+  void cut(std::string_view text, std::size_t step, Copies& copies, Sink& sink) const;
 
   std::vector<Step> steps_;
   const CharClasses& classes_ = CharClasses::get();
 };
 
 template <class Sink>
-void Splitter::apply(std::string_view text, std::size_t step, Sink& sink) const {
+void Splitter::apply(std::string_view text, std::size_t step, Copies& copies, Sink& sink) const {
   if (text.empty()) return;
   if (step == steps_.size()) return sink(text);
   switch (steps_[step]) {
     case Step::gpt2:
-      return cut<scan::next_gpt2>(text, step, sink);
+      return cut<scan::next_gpt2>(text, step, copies, sink);
     case Step::cl100k:
-      return cut<scan::next_cl100k<3>>(text, step, sink);
+      return cut<scan::next_cl100k<3>>(text, step, copies, sink);
     case Step::qwen2:
-      return cut<scan::next_cl100k<1>>(text, step, sink);
+      return cut<scan::next_cl100k<1>>(text, step, copies, sink);
     case Step::digits:
-      return cut<scan::next_numeric<false>>(text, step, sink);
+      return cut<scan::next_numeric<false>>(text, step, copies, sink);
     case Step::number_runs:
-      return cut<scan::next_numeric<true>>(text, step, sink);
+      return cut<scan::next_numeric<true>>(text, step, copies, sink);
     case Step::prefix_space:
-      if (text.front() == ' ') return apply(text, step + 1, sink);
-      return apply(std::string_view(" " + std::string(text)), step + 1, sink);
+      if (text.front() == ' ') return apply(text, step + 1, copies, sink);
+      return apply(copies.emplace_back(" ").append(text), step + 1, copies, sink);
   }
 }
 
 template <const char* (*next_piece)(const char*, const char*, const CharClasses&), class Sink>
-void Splitter::cut(std::string_view text, std::size_t step, Sink& sink) const {
+void Splitter::cut(std::string_view text, std::size_t step, Copies& copies, Sink& sink) const {
   const bool last = step + 1 == steps_.size();
   const char* const end = text.data() + text.size();
   for (const char* p = text.data(); p < end;) {
@@ -80,7 +83,7 @@ void Splitter::cut(std::string_view text, std::size_t step, Sink& sink) const {
     if (last) {
       sink(piece);
     } else {
-      apply(piece, step + 1, sink);
+      apply(piece, step + 1, copies, sink);
     }
     p = q;
   }

@@ -1,5 +1,7 @@
 #include "tokenizer/tokenizer.hpp"
 
+#include <array>
+#include <deque>
 #include <limits>
 #include <mutex>
 #include <unordered_map>
@@ -47,15 +49,16 @@ std::vector<Token> make_tokens(const TokenizerFile& file) {
 }
 
 Bpe make_bpe(const TokenizerFile& file) {
-  Bpe::Options options;
-  options.byte_ids.resize(256);
-  options.unknown = file.unknown;
-  options.fuse_unknown = file.fuse_unknown;
+  std::vector<std::string> bytes;
+  ByteTokens byte_tokens{{}, file.unknown, file.fuse_unknown};
+  byte_tokens.ids.fill(ByteTokens::kNone);
   for (const auto& [written, id] : file.vocabulary) {
-    const auto bytes = from_byte_alphabet(written);
-    if (bytes && bytes->size() == 1) options.byte_ids[static_cast<unsigned char>(bytes->front())] = id;
+    if (id >= bytes.size()) bytes.resize(id + 1);
+    const auto meant = from_byte_alphabet(written);
+    bytes[id] = meant.value_or(written);
+    if (meant && meant->size() == 1) byte_tokens.ids[static_cast<unsigned char>(meant->front())] = id;
   }
-  return Bpe(file.merges, std::move(options));
+  return Bpe(file.merges, bytes, byte_tokens);
 }
 
 /// The tokens that are pieces in themselves, whatever the merges say.
@@ -95,6 +98,7 @@ struct Workspace {
   std::string normalized;  // in NFC
   std::vector<Segment> outer;
   std::vector<Segment> inner;
+  std::deque<std::string> copies;  // of pieces that were given a space
 };
 
 }  // namespace
@@ -123,7 +127,9 @@ struct Tokenizer::Impl {
   }
 
   void encode(std::string_view text, Workspace& workspace, std::vector<std::uint32_t>& out) const;
-  void encode_piece(std::string_view piece, Workspace& workspace, std::vector<std::uint32_t>& out) const;
+  void encode_segment(std::string_view text, Workspace& workspace, std::vector<std::uint32_t>& out) const;
+  void encode_piece(std::string_view piece, const PieceCache::Key& key, Workspace& workspace,
+                    std::vector<std::uint32_t>& out) const;
 
   /// Lends a workspace for the time of a call.
   template <class Body>
@@ -157,23 +163,43 @@ struct Tokenizer::Impl {
   mutable std::vector<std::unique_ptr<Workspace>> idle;
 };
 
-void Tokenizer::Impl::encode_piece(std::string_view piece, Workspace& workspace,
+void Tokenizer::Impl::encode_piece(std::string_view piece, const PieceCache::Key& key, Workspace& workspace,
                                    std::vector<std::uint32_t>& out) const {
+  if (key.length != 0) {
+    if (const auto known = workspace.cache.find(key); !known.empty()) {
+      out.insert(out.end(), known.begin(), known.end());
+      return;
+    }
+  }
   const std::size_t start = out.size();
-  if (!whole_pieces.empty()) {
-    const auto whole = whole_pieces.find(std::string(piece));
-    if (whole != whole_pieces.end()) return out.push_back(whole->second);
+  const auto whole = whole_pieces.empty() ? whole_pieces.end() : whole_pieces.find(std::string(piece));
+  if (whole != whole_pieces.end()) {
+    out.push_back(whole->second);
+  } else {
+    bpe.encode(piece, workspace.bpe, out);
   }
-  if (piece.size() > PieceCache::kMaxBytes) return bpe.encode(piece, workspace.bpe, out);
-  const PieceCache::Key key = PieceCache::key(piece);
-  const auto known = workspace.cache.find(key);
-  if (!known.empty()) {
-    out.insert(out.end(), known.begin(), known.end());
-    return;
-  }
-  bpe.encode(piece, workspace.bpe, out);
-  const auto found = std::span(out).subspan(start);
-  if (!found.empty() && found.size() <= PieceCache::kMaxIds) workspace.cache.insert(key, found);
+  if (key.length != 0) workspace.cache.insert(key, std::span(out).subspan(start));
+}
+
+void Tokenizer::Impl::encode_segment(std::string_view text, Workspace& workspace,
+                                     std::vector<std::uint32_t>& out) const {
+  // Pieces are looked up some time after they are found: meanwhile their part of the cache arrives.
+  struct Pending {
+    std::string_view piece;
+    PieceCache::Key key;
+  };
+  std::array<Pending, 16> pending;
+  std::size_t count = 0;
+  const auto flush = [&] {
+    for (std::size_t i = 0; i < count; ++i) encode_piece(pending[i].piece, pending[i].key, workspace, out);
+    count = 0;
+  };
+  splitter.split(text, workspace.copies, [&](std::string_view piece) {
+    pending[count++] = {piece, workspace.cache.look_ahead(piece)};
+    if (count == pending.size()) flush();
+  });
+  flush();
+  workspace.copies.clear();
 }
 
 void Tokenizer::Impl::encode(std::string_view text, Workspace& workspace,
@@ -195,7 +221,7 @@ void Tokenizer::Impl::encode(std::string_view text, Workspace& workspace,
       if (inner.id) {
         out.push_back(*inner.id);
       } else {
-        splitter.split(inner.text, [&](std::string_view piece) { encode_piece(piece, workspace, out); });
+        encode_segment(inner.text, workspace, out);
       }
     }
   }
@@ -243,8 +269,9 @@ std::string Tokenizer::decode(std::span<const std::uint32_t> ids, bool skip_spec
 
 std::vector<std::string> Tokenizer::pre_tokenize(std::string_view text) const {
   std::string replaced;
+  std::deque<std::string> copies;
   std::vector<std::string> pieces;
-  impl_->splitter.split(well_formed(text, replaced),
+  impl_->splitter.split(well_formed(text, replaced), copies,
                         [&](std::string_view piece) { pieces.emplace_back(piece); });
   return pieces;
 }

@@ -36,8 +36,8 @@ const std::string& type_of(const Value& component) {
 
 std::uint32_t read_id(const Value& value, std::string_view what) {
   const std::int64_t id = value.as_integer("tokenizer.json: id of '" + std::string(what) + "'");
-  if (id < 0 || id >= kMaxIds) {
-    fail("expected ids from 0 to " + std::to_string(kMaxIds - 1),
+  if (id < 0 || id >= PairTable::kMaxIds) {
+    fail("expected ids from 0 to " + std::to_string(PairTable::kMaxIds - 1),
          std::to_string(id) + " for '" + std::string(what) + "'");
   }
   return static_cast<std::uint32_t>(id);
@@ -96,6 +96,10 @@ Merge read_merge(const Value& value, const Ids& ids) {
 
 void read_merges(const Value& model, TokenizerFile& file) {
   const auto& list = model.at("merges", "tokenizer.json: model").as_array("tokenizer.json: merges");
+  if (list.size() >= PairTable::kMaxMerges) {
+    fail("expected fewer than " + std::to_string(PairTable::kMaxMerges) + " merges",
+         std::to_string(list.size()));
+  }
   file.merges.reserve(list.size());
   for (const Value& value : list) {
     if (value.is_string() && value.as_string(kWhere).starts_with("#version")) continue;

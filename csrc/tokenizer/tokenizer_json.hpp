@@ -14,7 +14,7 @@
 
 namespace castline::tokenizer {
 
-/// A tokenizer.json, checked: every id is below kMaxIds and names one token only.
+/// A tokenizer.json, checked: every id names one token, and all is within the limits of PairTable.
 struct TokenizerFile {
   std::unordered_map<std::string, std::uint32_t> vocabulary;  ///< tokens in the byte-level alphabet
   std::vector<Merge> merges;
@@ -27,8 +27,6 @@ struct TokenizerFile {
   std::vector<std::uint32_t> before;  ///< the ids that the post-processor puts before a single text
   std::vector<std::uint32_t> after;   ///< and after it
 };
-
-constexpr std::uint32_t kMaxIds = 1U << 22;
 
 /// Throws a data error `[tokenizer.json] …` that names the member that is wrong, or the component that is
 /// not supported. `truncation` and `padding` are left to the caller, as transformers leaves them.

@@ -1,12 +1,13 @@
 """What a tokenizer.json may hold: each option means what it means to Hugging Face, or is refused by name."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -257,3 +258,29 @@ def test_encoding_what_is_no_text(trained: Tokenizer) -> None:
         ours.encode(3)  # type: ignore[arg-type]
     with pytest.raises(UnicodeEncodeError):
         ours.encode("\ud800")
+
+
+@st.composite
+def merge_tables(draw: st.DrawFn) -> Tokenizer:
+    """The byte alphabet and merges in an order that no training gives, within and across characters."""
+    written = "aÃ©ä¸Ń"  # the bytes of a, é and 中
+    whole = [("Ã", "©"), ("ä", "¸"), ("ä¸", "Ń")]
+    parts = st.sampled_from(["a", "Ã", "©", "Ã©", "ä", "¸", "Ń", "ä¸", "¸Ń", "ä¸Ń"])
+    others = draw(st.lists(st.tuples(parts, parts), max_size=6))
+    merges = draw(st.permutations(list(dict.fromkeys(whole + others))))
+    tokens = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *written])
+    tokens |= dict.fromkeys(part for pair in merges for part in (*pair, "".join(pair)))
+    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(tokens)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+@settings(max_examples=400)
+@given(tokenizer=merge_tables())
+def test_any_order_of_merges(tokenizer: Tokenizer) -> None:
+    ours = _C.Tokenizer.from_json(tokenizer.to_str())
+    for length in range(1, 5):
+        for characters in itertools.product("aé中", repeat=length):
+            text = "".join(characters)
+            assert ours.encode(text).tolist() == tokenizer.encode(text).ids
