@@ -71,6 +71,7 @@ def build_corpus(
         return CorpusSummary(out, finished, reused=True, resumed={})
     with workspace.locked(), Workers(workers) as pool:
         (out / manifests.NAME).unlink(missing_ok=True)
+        workspace.keep_only("shards", ())
         results = measure_sources(tasks, workspace, pool)
         check_results(
             results, {source.name: source.max_bad if max_bad is None else max_bad for source in config.sources}
@@ -84,7 +85,6 @@ def build_corpus(
         tokenizer = _tokenizer(parts, config, workspace, decisions)
         depends_on = [sha256_file(out / "tokenizer.json"), decisions]
         encode_documents(parts, workspace, depends_on, pool)
-        workspace.keep_only("shards", ())
         tokens = pack_shards(out, parts, config, tokenizer)
         manifest = manifests.new_manifest(
             config,
@@ -123,7 +123,7 @@ def _finished(config: CorpusConfig, tasks: list[Task], workspace: Workspace, for
             + "\n".join(f"  {field}" for field in differing)
             + "\nchoose another --out, or replace it with --force"
         )
-    raise DataError(f"the sources' files have changed since {out} was built; build it again with --force")
+    raise DataError(f"the sources' files have changed since {out} was built; bring it up to date with --force")
 
 
 def _check_outcomes(outcomes: dict[str, Outcome]) -> None:

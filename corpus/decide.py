@@ -1,6 +1,6 @@
 """The third stage: who is kept. Rules look at measurements, duplicates at clusters; no text is read.
 
-Writes `decisions/TTTTT-PPP.parquet`, row by row beside the measurements: `kept`, and for a document that is
+Writes `decisions/TASK-PART.parquet`, row by row beside the measurements: `kept`, and for a document that is
 not the `rule` that drops it, with the `value` it measured and the `threshold` it missed, or the document
 that it is a `duplicate_of`; its `cluster`; and the `split` of a kept one.
 """
@@ -61,6 +61,8 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
     ids = _column(everything, "id", "S32")
     sources = _column(everything, "source", "O")
     cluster = read_table(out / CLUSTERS)["cluster"].to_numpy()
+    if len(cluster) != len(ids):
+        raise DataError(f"{out / CLUSTERS}: expected {len(ids)} rows, but found {len(cluster)}; build with --force")
 
     passed = rule == PASSED
     size = everything["bytes"].to_numpy() if config.dedup.keep == "longest" else np.zeros(len(ids), np.int64)

@@ -28,8 +28,8 @@ BATCH = 4096
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
-def find_duplicates(parts: list[Part], config: DedupConfig, workspace: Workspace, workers: int) -> dict[str, Any]:
-    """Write the clusters and pairs of all documents, unless that is done; returns the key of the result.
+def find_duplicates(parts: list[Part], config: DedupConfig, workspace: Workspace, workers: int) -> None:
+    """Write the clusters and pairs of all documents, unless that is done.
 
     `workers` threads search; the result does not depend on their number.
     """
@@ -43,7 +43,6 @@ def find_duplicates(parts: list[Part], config: DedupConfig, workspace: Workspace
         workspace.keep_only("duplicates", ())
         _search(parts, config, out, workers)
         workspace.save("duplicates", key, {}, [out / CLUSTERS, out / PAIRS])
-    return key
 
 
 def _search(parts: list[Part], config: DedupConfig, out: Path, workers: int) -> None:

@@ -1,7 +1,7 @@
 """The fifth stage: the kept documents as tokens, part by part, where the shards are then made from.
 
-`.castline/tokens/TTTTT-PPP.tokens` holds the tokens of a part's kept documents in reading order, each with the
-end-of-text token behind it; `.castline/tokens/TTTTT-PPP.npy` their number per document (int64). Both go
+`.castline/tokens/TASK-PART.tokens` holds the tokens of a part's kept documents in reading order, each with the
+end-of-text token behind it; `.castline/tokens/TASK-PART.npy` their number per document (int64). Both go
 when the corpus is finished.
 """
 

@@ -1,8 +1,8 @@
 """The first stage: read every source once, and measure every document in the same pass.
 
-Each task writes parts, numbered after the task: `documents/TTTTT-PPP.jsonl.zst`, `rejects/TTTTT-PPP.jsonl` and
-`measurements/TTTTT-PPP.parquet` (row n belongs to document n). How files are divided into tasks, and records
-into parts, depends on the files alone, so the result does not depend on the number of workers.
+Each task writes parts, named TASK-PART: `documents/….jsonl.zst`, `rejects/….jsonl` and `measurements/….parquet`
+(row n belongs to document n). Sorted by name, parts are in reading order. How files are divided into tasks, and
+records into parts, depends on the files alone, so the result does not depend on the number of workers.
 """
 
 import hashlib
@@ -36,12 +36,11 @@ FOLDERS = {"documents": ".jsonl.zst", "measurements": ".parquet", "rejects": ".j
 
 @dataclass(frozen=True)
 class Part:
-    """One part as written: how many records it has, and the hashes of its files by folder."""
+    """One part as written: how many documents it has, and the hashes of its files by folder."""
 
     name: str
     source: str
     documents: int
-    rejects: int
     sha256: dict[str, str]
 
 
@@ -129,7 +128,7 @@ def check_results(results: list[TaskResult], max_bad: dict[str, float]) -> None:
 
 
 def _step(task: Task) -> str:
-    return f"read/{task.index:05d}"
+    return f"read/{task.index:06d}"
 
 
 def _key(task: Task) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def _run(job: tuple[Task, Path]) -> TaskResult:
             if reject.reason.damaged:
                 first_damage = first_damage or f"{reject.where}: {reject.detail}"
                 damaged += 1
-        name = f"{task.index:05d}-{number:03d}"
+        name = f"{task.index:06d}-{number:06d}"
         parts.append(_write_part(out, name, task.source.name, documents, rejects))
     content = hashlib.sha256()
     for file in task.files:
@@ -228,7 +227,7 @@ def _write_part(out: Path, name: str, source: str, documents: list[Document], re
     write_table(paths["measurements"], pa.table(columns))
     write_rejects(paths["rejects"], rejects)
     sha256 = {folder: sha256_file(path) for folder, path in paths.items()}
-    return Part(name, source, len(documents), len(rejects), sha256)
+    return Part(name, source, len(documents), sha256)
 
 
 def _category(values: list[str]) -> pa.Array:

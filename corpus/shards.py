@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from castline.corpus.tables import read_table, write_table
 from castline.errors import DataError
-from castline.files import atomic_write, read_json, write_json
+from castline.files import atomic_write, read_json, sha256_file, write_json
 
 SCHEMA_VERSION = 1
 INDEX_SCHEMA = pa.schema(
@@ -100,27 +100,20 @@ class ShardWriter:
 
     def _flush(self) -> None:
         name = f"{self._split}/{len(self._written):05d}"
-        data = np.concatenate(self._pieces).tobytes()
+        hashed = hashlib.sha256()
         with atomic_write(self._root / f"{name}.tokens") as file:
-            file.write(data)
+            for piece in self._pieces:
+                data = piece.tobytes()
+                hashed.update(data)
+                file.write(data)
         columns = [
             pa.array(column, field.type)
             for column, field in zip(zip(*self._rows, strict=True), INDEX_SCHEMA, strict=True)
         ]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_arrays(columns, schema=INDEX_SCHEMA), sink, compression="zstd")
-        index = sink.getvalue().to_pybytes()
-        with atomic_write(self._root / f"{name}.index.parquet") as file:
-            file.write(index)
-        self._written.append(
-            ShardInfo(
-                name,
-                len(self._rows),
-                self._size,
-                hashlib.sha256(data).hexdigest(),
-                hashlib.sha256(index).hexdigest(),
-            )
-        )
+        index = self._root / f"{name}.index.parquet"
+        write_table(index, pa.Table.from_arrays(columns, schema=INDEX_SCHEMA))
+        info = ShardInfo(name, len(self._rows), self._size, hashed.hexdigest(), sha256_file(index))
+        self._written.append(info)
         self._pieces, self._rows, self._size = [], [], 0
 
 
@@ -320,8 +313,4 @@ def _map_tokens(root: Path, info: ShardInfo, dtype: np.dtype[Any]) -> Tokens:
 
 
 def _read_index(root: Path, info: ShardInfo) -> pa.Table:
-    path = root / f"{info.name}.index.parquet"
-    try:
-        return pq.read_table(path, schema=INDEX_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: expected the index of a shard, but found: {error}") from error
+    return read_table(root / f"{info.name}.index.parquet", INDEX_SCHEMA.names)

@@ -27,7 +27,7 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         """`count` processes at most; 1 runs everything in this one."""
-        self.count = count
+        self.count = max(count, 1)
         self._executor: ProcessPoolExecutor | None = None
         self._processes: set[BaseProcess] = set()
 

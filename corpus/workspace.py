@@ -46,7 +46,7 @@ class Workspace:
             except BlockingIOError:
                 raise DataError(f"another castline is building {self.out}; wait for it, or stop it") from None
             for leftover in self.out.rglob(".*.tmp"):  # of writes that were cut off
-                leftover.unlink()
+                leftover.unlink(missing_ok=True)
             yield
 
     def load(self, step: str, key: Any) -> Any:

@@ -26,11 +26,15 @@ class Origin:
             detail = f"character {error.start} is half of a surrogate pair"
             return self.reject(Reason.BAD_UNICODE, at=at, detail=detail)
         source = self.source
+        if source.language != "auto":
+            language = source.language
+        elif language is None:
+            language = "unknown" if source.kind == "code" else "auto"
         return Document(
             document_id(source.name, self.file.path, record),
             source.name,
             source.kind,
-            source.language if source.language != "auto" or language is None else language,
+            language,
             self.file.path,
             record,
             text,

@@ -18,7 +18,7 @@ def read_code(origin: Origin) -> Iterator[Document | Reject]:
     """The whole file as it is; its name tells the programming language."""
     name = PurePosixPath(origin.file.path).name.removesuffix(".gz").removesuffix(".zst")
     text = decode(read_whole(origin.file.location))
-    yield origin.document(text, language=programming_language(name) or "unknown")
+    yield origin.document(text, language=programming_language(name))
 
 
 def read_html(origin: Origin) -> Iterator[Document | Reject]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from castline import _C
 from castline.corpus import sources
@@ -242,3 +244,40 @@ def test_many_tasks_and_parts(data: Path, config: CorpusConfig, built: CorpusSum
     same = [name for name in theirs if name.startswith(("shards/", "tokenizer", "duplicates/"))]
     assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
     assert len(ours) > len(theirs) + 100
+
+
+GOOD = st.integers(0, 30).map(lambda n: json.dumps({"text": " ".join(f"w{(n * k) % 97}" for k in range(1, 80))}))
+SHORT = st.just(json.dumps({"text": "too short to keep"}))
+EMPTY = st.just(json.dumps({"text": "  "}))
+BROKEN = st.sampled_from(['{"text": "cut', "[1, 2]", '{"body": "another field"}', '{"text": null}'])
+LINES = st.lists(st.one_of(GOOD, GOOD, GOOD, SHORT, EMPTY, BROKEN), max_size=25)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@given(files=st.lists(LINES, min_size=1, max_size=4), task_bytes=st.integers(1, 5000), part_records=st.integers(1, 9))
+def test_whatever_is_read_adds_up(
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[str]], task_bytes: int, part_records: int
+) -> None:
+    folder = tmp_path_factory.mktemp("lines")
+    # two documents of its own, so that every corpus has something to train on
+    for number, lines in enumerate([[json.dumps({"text": "plenty of words " * 40 + word}) for word in "ab"], *files]):
+        (folder / f"{number}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    lines = [line for lines in files for line in lines]
+    broken = [line for line in lines if '"text": "' not in line or line.endswith("cut")]
+    empty = [line for line in lines if line == json.dumps({"text": "  "})]
+    off = {"english_stop_words": False, "alphabetic_word_fraction": False, "mean_word_length": False}
+    rules = {"gopher_quality": off, "gopher_repetition": {"enabled": False}}
+    config = configure([{"name": "lines", "path": "*.jsonl"}], rules=rules, dedup={"near": False})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "TASK_BYTES", task_bytes)
+        patch.setattr("castline.corpus.measure.PART_RECORDS", part_records)
+        account = build_corpus(config, folder / "out", base=folder, max_bad=1.0).manifest["sources"]["lines"]
+    assert account["read"] == len(lines) + 2
+    assert sum(account["rejected"].values()) == len(broken) + len(empty)
+    assert account["rejected"].get("empty", 0) == len(empty)
+    short = lines.count(json.dumps({"text": "too short to keep"}))
+    assert account["dropped"].get("gopher_quality.words", 0) == short
+    good = [line for line in lines if line not in broken and line not in empty and "too short" not in line]
+    assert sum(account["kept"].values()) == len(set(good)) + 2
+    assert account["dropped"].get("exact_duplicate", 0) == len(good) - len(set(good))
+    assert len(all_documents(folder / "out")) == account["read"] - sum(account["rejected"].values())

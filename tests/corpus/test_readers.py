@@ -143,6 +143,12 @@ def test_broken_lines_are_rejected_and_the_rest_goes_on(
     assert broken.reason.damaged
 
 
+def test_code_in_records_is_no_prose(tmp_path: Path) -> None:
+    assert only_document(read_bytes(tmp_path, "a.jsonl", b'{"text": "x"}', kind="code")).language == "unknown"
+    with_language = read_bytes(tmp_path, "a.jsonl", b'{"text": "x"}', kind="code", language="rust")
+    assert only_document(with_language).language == "rust"
+
+
 def test_another_field(tmp_path: Path) -> None:
     assert only_document(read_bytes(tmp_path, "a.jsonl", b'{"body": "x"}', text_field="body")).text == "x"
 
