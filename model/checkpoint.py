@@ -123,21 +123,28 @@ class CheckpointReader:
 
 
 def load_decoder(
-    source: Path | CheckpointReader, dtype: torch.dtype = torch.float32, *, config: ModelConfig | None = None
+    source: Path | CheckpointReader,
+    dtype: torch.dtype = torch.float32,
+    *,
+    config: ModelConfig | None = None,
+    fused: bool = False,
 ) -> Decoder:
     """Read a checkpoint into a decoder on the CPU.
+
+    By default it computes with plain PyTorch: it is what engines and fused ops are judged by.
 
     Args:
         source: the folder, or its reader
         dtype: the parameters' type
         config: instead of the checkpoint's own: the same shapes with another context or RoPE base
+        fused: compute with the fused ops
 
     Raises:
         CheckpointError: as `CheckpointReader`.
     """
     reader = source if isinstance(source, CheckpointReader) else CheckpointReader(source)
     with torch.device("meta"):
-        decoder = Decoder(config or reader.config)
+        decoder = Decoder(config or reader.config, fused=fused)
     own = from_llama(reader.config, lambda name: reader.tensor(name).to(dtype))
     if reader.config.tie_word_embeddings:
         own["output.weight"] = own["tok_embeddings.weight"]

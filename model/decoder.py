@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from castline.model import reference_ops as ops
+from castline.model import ops
 from castline.model.config import ModelConfig
 
 INITIAL_STD = 0.02
@@ -27,8 +27,13 @@ class Decoder(nn.Module):
     of a row.
     """
 
-    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+    def __init__(self, config: ModelConfig, seed: int = 0, *, fused: bool = True) -> None:
         """A decoder initialised from the seed; empty where `torch.device("meta")` is in force.
+
+        Args:
+            config: the model, its vocabulary known
+            seed: of the initial weights
+            fused: use the fused ops; otherwise their plain PyTorch twins
 
         Raises:
             ValueError: the vocabulary's size is still open.
@@ -37,11 +42,12 @@ class Decoder(nn.Module):
         if config.vocab_size == 0:
             raise ValueError("[decoder] vocab_size must be known, but got 0 (a recipe's default)")
         self.config = config
-        self.tok_embeddings = Linear(config.hidden_size, config.vocab_size)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = RMSNorm(config)
+        self.fused = fused
+        self.tok_embeddings = Linear(config.hidden_size, config.vocab_size, fused)
+        self.layers = nn.ModuleList(Layer(config, fused) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config, fused)
         self.output = (
-            self.tok_embeddings if config.tie_word_embeddings else Linear(config.hidden_size, config.vocab_size)
+            self.tok_embeddings if config.tie_word_embeddings else Linear(config.hidden_size, config.vocab_size, fused)
         )
         if not self.norm.weight.is_meta:
             initialize(self, seed)
@@ -58,7 +64,7 @@ class Decoder(nn.Module):
             [B, T, vocab], in the parameters' type.
         """
         hidden = self.hidden(tokens, positions, document_ids)
-        return F.linear(hidden, self.output.weight).view(*tokens.shape, -1)
+        return cast("Tensor", self.output(hidden)).view(*tokens.shape, -1)
 
     def loss(self, tokens: Tensor, targets: Tensor, document_ids: Tensor | None = None) -> Tensor:
         """The summed cross-entropy in nats, never holding the logits of the whole batch.
@@ -69,13 +75,13 @@ class Decoder(nn.Module):
             document_ids: as in `forward`
         """
         hidden = self.hidden(tokens, None, document_ids)
-        return ops.linear_cross_entropy(hidden, self.output.weight, targets.flatten())
+        return ops.linear_cross_entropy(hidden, self.output.weight, targets.flatten(), fused=self.fused)
 
     def token_losses(self, tokens: Tensor, targets: Tensor, document_ids: Tensor | None = None) -> Tensor:
         """Like `loss`, but each position's own: [B, T], float32, without gradients."""
         with torch.no_grad():
             hidden = self.hidden(tokens, None, document_ids)
-            losses = ops.token_losses(hidden, self.output.weight, targets.flatten())
+            losses = ops.token_losses(hidden, self.output.weight, targets.flatten(), fused=self.fused)
         return losses.view(tokens.shape)
 
     def hidden(self, tokens: Tensor, positions: Tensor | None, document_ids: Tensor | None) -> Tensor:
@@ -96,13 +102,14 @@ class Decoder(nn.Module):
 class Linear(nn.Module):
     """A matrix [out, in] without a bias."""
 
-    def __init__(self, size_in: int, size_out: int) -> None:
+    def __init__(self, size_in: int, size_out: int, fused: bool) -> None:
         super().__init__()
+        self.fused = fused
         self.weight = nn.Parameter(torch.empty(size_out, size_in))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
-        return F.linear(x, self.weight)
+        return ops.linear(x, self.weight, fused=self.fused)
 
 
 class Layer(nn.Module):
@@ -111,12 +118,12 @@ class Layer(nn.Module):
     The sum after a part is left to the norm that follows it, so that one operation does both.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, fused: bool) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config)
-        self.attention = Attention(config)
-        self.ffn_norm = RMSNorm(config)
-        self.feed_forward = FeedForward(config)
+        self.attention_norm = RMSNorm(config, fused)
+        self.attention = Attention(config, fused)
+        self.ffn_norm = RMSNorm(config, fused)
+        self.feed_forward = FeedForward(config, fused)
 
     def forward(
         self, x: Tensor, residual: Tensor | None, cos: Tensor, sin: Tensor, rows: int | list[int]
@@ -130,38 +137,39 @@ class Layer(nn.Module):
 class RMSNorm(nn.Module):
     """Root-mean-square norm with a learned scale, after adding to the residual stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, fused: bool) -> None:
         super().__init__()
-        self.eps = config.rms_norm_eps
+        self.eps, self.fused = config.rms_norm_eps, fused
         self.weight = nn.Parameter(torch.empty(config.hidden_size))
 
     def forward(self, x: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
         """(norm(x + residual), x + residual); without a residual, x starts the stream."""
         if residual is None:
-            return ops.rms_norm(x, self.weight, self.eps), x
-        return ops.add_rms_norm(x, residual, self.weight, self.eps)
+            return ops.rms_norm(x, self.weight, self.eps, fused=self.fused), x
+        return ops.add_rms_norm(x, residual, self.weight, self.eps, fused=self.fused)
 
 
 class Attention(nn.Module):
     """Causal grouped-query attention within each segment."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, fused: bool) -> None:
         super().__init__()
         self.kv_heads, self.group, self.head_dim = (
             config.num_key_value_heads,
             config.group_size,
             config.head_dim,
         )
+        self.fused = fused
         rows = self.kv_heads * (self.group + 2) * self.head_dim
         width = config.num_attention_heads * self.head_dim
-        self.wqkv = Linear(config.hidden_size, rows)
-        self.wo = Linear(width, config.hidden_size)
+        self.wqkv = Linear(config.hidden_size, rows, fused)
+        self.wo = Linear(width, config.hidden_size, fused)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: int | list[int]) -> Tensor:
         """[tokens, hidden] to the same; `rows` is the number of equally long segments, or their lengths."""
         tokens = x.shape[0]
         qkv = self.wqkv(x).view(tokens, self.kv_heads, self.group + 2, self.head_dim)
-        turned = ops.rope(qkv[:, :, : self.group + 1], cos, sin)
+        turned = ops.rope(qkv[:, :, : self.group + 1], cos, sin, fused=self.fused)
         q = turned[:, :, : self.group].reshape(tokens, -1, self.head_dim)
         k, v = turned[:, :, self.group], qkv[:, :, self.group + 1]
         if isinstance(rows, int):
@@ -176,16 +184,17 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """SwiGLU: w2(silu(w1 x) · w3 x)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, fused: bool) -> None:
         super().__init__()
+        self.fused = fused
         hidden, inner = config.hidden_size, config.intermediate_size
-        self.w1 = Linear(hidden, inner)
-        self.w3 = Linear(hidden, inner)
-        self.w2 = Linear(inner, hidden)
+        self.w1 = Linear(hidden, inner, fused)
+        self.w3 = Linear(hidden, inner, fused)
+        self.w2 = Linear(inner, hidden, fused)
 
     def forward(self, x: Tensor) -> Tensor:
         """[tokens, hidden] to the same."""
-        return cast("Tensor", self.w2(ops.swiglu(self.w1(x), self.w3(x))))
+        return cast("Tensor", self.w2(ops.swiglu(self.w1(x), self.w3(x), fused=self.fused)))
 
 
 def initialize(decoder: Decoder, seed: int) -> None:

@@ -76,8 +76,8 @@ class Start:
     def decoder(self) -> Decoder:
         """The model before the first step."""
         if self.checkpoint is None:
-            return Decoder(self.config.model, self.config.seed)
-        return load_decoder(self.checkpoint, config=self.config.model)
+            return Decoder(self.config.model, self.config.seed, fused=self.config.train.fused_ops)
+        return load_decoder(self.checkpoint, config=self.config.model, fused=self.config.train.fused_ops)
 
     def identity(self, out: Path) -> dict[str, Any]:
         """What decides the run, for its `run.json`; paths are relative to the folder `out`."""
