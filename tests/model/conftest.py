@@ -30,9 +30,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def random_decoder(seed: int = 1, **changes: object) -> Decoder:
+def random_decoder(seed: int = 1, *, fused: bool = True, **changes: object) -> Decoder:
     """A small decoder whose weights are large enough for every part to matter, norms included."""
-    decoder = Decoder(ModelConfig.model_validate(SMALL | changes))
+    decoder = Decoder(ModelConfig.model_validate(SMALL | changes), fused=fused)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in decoder.parameters():

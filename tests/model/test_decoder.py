@@ -109,3 +109,19 @@ def test_initialisation_is_a_function_of_the_seed_and_scaled_as_documented() -> 
 
 def test_segments_end_at_document_and_row_ends() -> None:
     assert segment_lengths(torch.tensor([[0, 0, 1, 1], [1, 1, 1, 2]])) == [2, 2, 3, 1]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_fused_and_plain_ops_agree_in_loss_and_gradients(tied: bool) -> None:
+    plain, fused = (random_decoder(tie_word_embeddings=tied, fused=choice) for choice in (False, True))
+    tokens, targets = random_tokens(2, 40), random_tokens(2, 40, 1)
+    targets[1, :7] = IGNORED
+    ids = torch.cat((torch.zeros(2, 25), torch.ones(2, 15)), dim=1).long()
+    losses = [decoder.loss(tokens, targets, ids) for decoder in (plain, fused)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(fused.token_losses(tokens, targets, ids), plain.token_losses(tokens, targets, ids))
+    for loss in losses:
+        loss.backward()
+    for (name, expected), found in zip(plain.named_parameters(), fused.parameters(), strict=True):
+        assert expected.grad is not None
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-4, msg=name)
