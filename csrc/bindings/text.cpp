@@ -172,7 +172,10 @@ py::tuple pairs(text::DuplicateIndex& index, int threads) {
   {
     const py::gil_scoped_release release;
     ThreadPool pool(threads);
-    found = index.pairs(pool);
+    found = index.pairs(pool, [] {  // so that Ctrl-C ends a long search
+      const py::gil_scoped_acquire acquire;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    });
   }
   const auto count = static_cast<py::ssize_t>(found.size());
   py::array_t<std::int64_t> first(count);

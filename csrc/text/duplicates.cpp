@@ -83,7 +83,8 @@ void DuplicateIndex::add(std::span<const std::string_view> texts, TextKind kind,
 /// without batches: so the forest does not depend on them.
 class DuplicateIndex::Search {
  public:
-  Search(DuplicateIndex& index, ThreadPool& pool) : index_(index), pool_(pool), sets_(index.size()) {}
+  Search(DuplicateIndex& index, ThreadPool& pool, const std::function<void()>& poll)
+      : index_(index), pool_(pool), poll_(poll), sets_(index.size()) {}
 
   std::vector<DuplicatePair> run() {
     identical();
@@ -125,6 +126,7 @@ class DuplicateIndex::Search {
   }
 
   void search_band(std::size_t band) {
+    poll_();
     std::vector<Keyed> keyed;
     keyed.reserve(distinct_.size());
     for (const std::uint32_t i : distinct_) keyed.emplace_back(keys(i)[band], i);
@@ -161,6 +163,7 @@ class DuplicateIndex::Search {
   }
 
   void flush() {
+    poll_();
     std::vector<Document*> unsorted;
     for (const DuplicatePair& pair : batch_) {
       for (const std::uint32_t i : {pair.first, pair.second}) {
@@ -186,13 +189,16 @@ class DuplicateIndex::Search {
 
   DuplicateIndex& index_;
   ThreadPool& pool_;
+  const std::function<void()>& poll_;
   UnionFind sets_;
   std::vector<std::uint32_t> distinct_;  // one document of each group of identical ones
   std::vector<DuplicatePair> batch_;
   std::vector<DuplicatePair> found_;
 };
 
-std::vector<DuplicatePair> DuplicateIndex::pairs(ThreadPool& pool) { return Search(*this, pool).run(); }
+std::vector<DuplicatePair> DuplicateIndex::pairs(ThreadPool& pool, const std::function<void()>& poll) {
+  return Search(*this, pool, poll).run();
+}
 
 std::vector<std::int64_t> clusters(std::size_t count, std::span<const std::int64_t> first,
                                    std::span<const std::int64_t> second) {

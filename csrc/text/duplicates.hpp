@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -36,7 +37,8 @@ class DuplicateIndex {
   /// Verified pairs, sorted. They are a spanning forest of the graph of near-duplicates: a pair is left out
   /// where its two documents are connected already, so a cluster of n documents gives n - 1 pairs. Identical
   /// documents are paired with the first of them.
-  std::vector<DuplicatePair> pairs(ThreadPool& pool);
+  /// `poll` is called every now and then; it may throw to end the search, which leaves the index as it was.
+  std::vector<DuplicatePair> pairs(ThreadPool& pool, const std::function<void()>& poll = [] {});
 
  private:
   struct Document {

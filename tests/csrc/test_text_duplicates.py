@@ -1,6 +1,7 @@
 """MinHash and near-duplicates against brute force over the shingle sets themselves."""
 
 import random
+import signal
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -176,6 +177,21 @@ def test_an_index_can_be_asked_again_after_more_documents(real_documents: list[s
             first, second, _similarity = index.pairs()
             expected = find([real_documents[: len(index)]])
             assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(i, j) for i, j, _ in expected]
+
+
+def test_signals_are_seen_during_a_search() -> None:
+    index = _C.DuplicateIndex()
+    index.add([f"document {i} {i} {i} {i}" for i in range(30_000)])
+    seen = []
+    old = signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        index.pairs()
+        during = len(seen)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert during > 1, "signals that wait for the end of the call are seen once"
 
 
 LONG = "A near duplicate is a document that shares most of its word sequences with another document, says who? "
