@@ -10,11 +10,13 @@ summary.json       written last: a directory with a summary is complete
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -123,33 +125,52 @@ class RunDirectory:
 
 
 class MetricsFile:
-    """`metrics.jsonl` and `timing.jsonl`, open for appending."""
+    """`metrics.jsonl` and `timing.jsonl`, open for appending.
+
+    Every method raises DeviceError where the disk is full.
+    """
 
     def __init__(self, directory: RunDirectory, size: int) -> None:
         """Go on after the first `size` bytes of the metrics; what came later is written again."""
-        self._metrics = directory.metrics.open("ab")
-        self._metrics.truncate(size)
-        self._timing = (directory.path / "timing.jsonl").open("a")
+        self._path = directory.path
+        with self._full_disk():
+            self._metrics = directory.metrics.open("ab", buffering=0)
+            self._metrics.truncate(size)
+            self._timing = (directory.path / "timing.jsonl").open("ab", buffering=0)
 
     def write(self, **values: Any) -> None:
         """Append a line to the metrics."""
-        self._metrics.write((json.dumps(values, allow_nan=False) + "\n").encode())
-        self._metrics.flush()
+        with self._full_disk():
+            _append(self._metrics, values)
 
     def write_time(self, **values: Any) -> None:
         """Append a line to the timing."""
-        self._timing.write(json.dumps(values) + "\n")
-        self._timing.flush()
+        with self._full_disk():
+            _append(self._timing, values)
 
     def sync(self) -> int:
         """Bring the metrics to the disk; their size, for the checkpoint that is written next."""
-        os.fsync(self._metrics.fileno())
+        with self._full_disk():
+            os.fsync(self._metrics.fileno())
         return os.fstat(self._metrics.fileno()).st_size
 
     def close(self) -> None:
         """Close both files."""
         self._metrics.close()
         self._timing.close()
+
+    @contextlib.contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise files.os_error(error, self._path) from error
+
+
+def _append(file: FileIO, values: dict[str, Any]) -> None:
+    line = (json.dumps(values, allow_nan=False) + "\n").encode()
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _remove(entry: Path) -> None:

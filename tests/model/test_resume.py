@@ -1,5 +1,6 @@
 """Resume: a run killed anywhere and started again gives the files of one never killed, byte for byte."""
 
+import errno
 import os
 import random
 import signal
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from castline.errors import DataError
+from castline.errors import DataError, DeviceError
+from castline.model.train import train
 
 from .conftest import run_config
 from .killable import finish, log_path, start
@@ -108,8 +110,6 @@ def test_two_threads_repeat_each_other(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_two_trainers_do_not_share_a_directory(corpus: Path, tmp_path: Path) -> None:
-    from castline.model.train import train
-
     out = tmp_path / "run"
     config = run_config(corpus, steps=2000)
     process = start(config, out)
@@ -121,3 +121,27 @@ def test_two_trainers_do_not_share_a_directory(corpus: Path, tmp_path: Path) -> 
     finally:
         process.kill()
         process.join()
+
+
+@pytest.mark.parametrize("call", [2, 7, 13])
+def test_a_full_disk_is_said_and_loses_nothing(
+    corpus: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    out = tmp_path / "run"
+    calls = 0
+    sync = os.fsync
+
+    def full_at_the_call(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_at_the_call)
+        with pytest.raises(DeviceError, match="no space left on the disk"):
+            train(run_config(corpus), out)
+    assert not [path for path in out.rglob("*") if path.suffix in (".tmp", ".old")]
+    train(run_config(corpus), out)
+    assert_same(out, uninterrupted)
