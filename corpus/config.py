@@ -261,7 +261,7 @@ class CorpusConfig(Table):
     """Everything that decides what a corpus holds."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[Source, ...]
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -270,7 +270,9 @@ class CorpusConfig(Table):
 
     @field_validator("sources")
     @classmethod
-    def _names_differ(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    def _are_told_apart(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        if not sources:
+            raise ValueError("expected at least one [[sources]] table, but got none")
         names = [source.name for source in sources]
         for name in names:
             if names.count(name) > 1:

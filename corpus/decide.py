@@ -110,13 +110,10 @@ def apply_rules(table: pa.Table, config: RulesConfig) -> tuple[Names, Floats, Fl
         group = (kinds == kind) & (languages == language)
         for rule in config.for_documents(kind, language):
             measured = table[rule.measurement].to_numpy().astype(np.float64)
-            for bound, missed in (
-                (rule.bounds.min, measured.__lt__),
-                (rule.bounds.max, measured.__gt__),
-            ):
-                if bound is None:
-                    continue
-                rows = group & (broken == PASSED) & missed(bound)
+            low = -np.inf if rule.bounds.min is None else rule.bounds.min
+            high = np.inf if rule.bounds.max is None else rule.bounds.max
+            for missed, bound in ((measured < low, low), (measured > high, high)):
+                rows = group & (broken == PASSED) & missed
                 broken[rows], value[rows], threshold[rows] = rule.name, measured[rows], bound
     return broken, value, threshold
 

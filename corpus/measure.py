@@ -114,16 +114,15 @@ def check_results(results: list[TaskResult], max_bad: dict[str, float]) -> None:
         if damaged > limit * read:
             enough = math.ceil(1000 * damaged / read) / 1000
             raise DataError(
-                f"source '{source}': expected at most a share of {limit:g} damaged records (max_bad), but "
-                f"found {damaged} of {read}; the first: {first}\n"
-                f"mend them, or reject them and go on with --max-bad {enough:g}"
+                f"source '{source}': expected a share of at most {limit:g} damaged records (max_bad), but found "
+                f"{damaged} of {read}; the first: {first}\n"
+                f"mend them, or let that share be rejected with --max-bad {enough:g}"
             )
         if documents == 0:
-            files = sum(result.files for result in mine)
             why = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
             raise DataError(
-                f"source '{source}': expected documents, but its {files} files gave none "
-                f"({why or 'no records'}); the output's rejects folder lists each"
+                f"source '{source}': expected documents, but its files gave none ({why or 'no records'}); "
+                "the output's rejects folder lists each"
             )
 
 

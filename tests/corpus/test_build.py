@@ -203,7 +203,7 @@ def test_sources_that_yield_nothing(notes: Path) -> None:
     missing = failing(notes, DataError, sources=[{"name": "web", "path": "web/*.html"}])
     assert "source 'web'" in missing
     nothing = failing(notes, DataError, sources=[*NOTES, {"name": "images", "path": "images"}])
-    assert "source 'images': expected documents, but its 1 files gave none (1 binary)" in nothing
+    assert "source 'images': expected documents, but its files gave none (1 binary)" in nothing
     dropped = failing(notes, DataError, rules={"gopher_quality": {"words": {"min": 10**6, "max": 10**7}}})
     assert "all were dropped (gopher_quality.words 10)" in dropped
     assert failing(notes, RecipeError, sources=[{**NOTES[0], "weight": 0}]).startswith("expected tokens to train on")
