@@ -24,6 +24,10 @@ constexpr int kChannels = 4;
 // Channels whose block of weights stays in the second-level cache while all rows of x pass by.
 constexpr std::size_t kPanel = 64;
 
+// How far ahead, in bytes, a single row asks for weights: memory is its limit, and pages end the
+// processor's own prefetching every 4096.
+constexpr std::size_t kAhead = 8192;
+
 constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
 // e^x to a few units in the last place: x = n·ln 2 + r with |r| ≤ ln 2 / 2, the Taylor series of e^r to
@@ -99,17 +103,17 @@ inline void tile_i8(const std::int16_t* x, std::size_t x_stride, const float* x_
   std::size_t i = 0;
   for (; i + Simd::kShorts <= n; i += Simd::kShorts) {
     Simd::S rows[M];
-    for (int m = 0; m < M; ++m) rows[m] = Simd::load(x + m * x_stride + i);
+    for (int m = 0; m < M; ++m) rows[m] = Simd::load_shorts(x + m * x_stride + i);
     for (int c = 0; c < N; ++c) {
-      const Simd::S weight = Simd::load(w + c * w_stride + i);
+      const Simd::S weight = Simd::load_bytes(w + c * w_stride + i);
       for (int m = 0; m < M; ++m) sums[m][c] = Simd::dot(sums[m][c], rows[m], weight);
     }
   }
   if (i < n) {
     for (int c = 0; c < N; ++c) {
-      const Simd::S weight = Simd::load(w + c * w_stride + i, n - i);
+      const Simd::S weight = Simd::load_bytes(w + c * w_stride + i, n - i);
       for (int m = 0; m < M; ++m) {
-        sums[m][c] = Simd::dot(sums[m][c], Simd::load(x + m * x_stride + i, n - i), weight);
+        sums[m][c] = Simd::dot(sums[m][c], Simd::load_shorts(x + m * x_stride + i, n - i), weight);
       }
     }
   }
@@ -130,6 +134,48 @@ inline void tile_i8(const std::int16_t* x, std::size_t x_stride, const float* x_
   }
 }
 
+// A single row of x, where memory is the limit: one dot product after the other, in the order of memory.
+// Each is summed exactly as a tile sums it.
+void row_f32(const float* x, const float* w, std::size_t channels, std::size_t size, float* y) {
+  for (std::size_t c = 0; c < channels; ++c, w += size) {
+    float total = 0.0F;
+    for (std::size_t b = 0; b < size; b += kDotBlock) {
+      const std::size_t end = smaller(b + kDotBlock, size);
+      F sums = Simd::set(0.0F);
+      std::size_t i = b;
+      for (; i + kLanes <= end; i += kLanes) {
+        __builtin_prefetch(w + i + kAhead / sizeof *w);
+        sums = Simd::fma(Simd::load(x + i), Simd::load(w + i), sums);
+      }
+      if (i < end) sums = Simd::fma(Simd::load(x + i, end - i), Simd::load(w + i, end - i), sums);
+      total = b == 0 ? Simd::sum(sums) : total + Simd::sum(sums);
+    }
+    y[c] = total;
+  }
+}
+
+void row_i8(const std::int16_t* x, const float* x_scale, const std::int8_t* w, const float* w_scale,
+            std::size_t channels, std::size_t size, float* y) {
+  for (std::size_t c = 0; c < channels; ++c, w += size) {
+    float total = 0.0F;
+    for (std::size_t b = 0; b < size; b += kDotBlock) {
+      const std::size_t end = smaller(b + kDotBlock, size);
+      Simd::I sums = Simd::zero();
+      std::size_t i = b;
+      for (; i + Simd::kShorts <= end; i += Simd::kShorts) {
+        __builtin_prefetch(w + i + kAhead);
+        sums = Simd::dot(sums, Simd::load_shorts(x + i), Simd::load_bytes(w + i));
+      }
+      if (i < end) {
+        sums = Simd::dot(sums, Simd::load_shorts(x + i, end - i), Simd::load_bytes(w + i, end - i));
+      }
+      const float part = static_cast<float>(Simd::sum(sums)) * x_scale[b / kDotBlock];
+      total = b == 0 ? part : total + part;
+    }
+    y[c] = total * w_scale[c];
+  }
+}
+
 // Calls tile(rows as a constant, first row) until all rows are done, the largest tiles first.
 template <int M, typename Tile>
 inline void each_row_tile(std::size_t rows, std::size_t from, const Tile& tile) {
@@ -140,7 +186,7 @@ inline void each_row_tile(std::size_t rows, std::size_t from, const Tile& tile) 
 }
 
 // Calls body(block begin, block length, first channel, end of channels) so that weights come from memory
-// once: with few rows channel by channel, else a panel of channels at a time.
+// once: a register tile of channels at a time while few rows pass by, else a panel.
 template <typename Body>
 inline void each_panel(std::size_t rows, std::size_t channels, std::size_t size, const Body& body) {
   const std::size_t panel = rows <= static_cast<std::size_t>(kRows) ? kChannels : kPanel;
@@ -153,6 +199,10 @@ inline void each_panel(std::size_t rows, std::size_t channels, std::size_t size,
 
 void matmul_f32(const float* x, std::size_t rows, const float* w, std::size_t channels, std::size_t size,
                 float* y, std::size_t y_stride) {
+  if (rows == 1) {
+    row_f32(x, w, channels, size, y);
+    return;
+  }
   each_panel(rows, channels, size, [&](std::size_t i, std::size_t n, std::size_t begin, std::size_t end) {
     each_row_tile<kRows>(rows, 0, [&]<int M>(std::size_t r) {
       const float* xr = x + r * size + i;
@@ -168,6 +218,10 @@ void matmul_f32(const float* x, std::size_t rows, const float* w, std::size_t ch
 
 void matmul_i8(const std::int16_t* x, const float* x_scale, std::size_t rows, const std::int8_t* w,
                const float* w_scale, std::size_t channels, std::size_t size, float* y, std::size_t y_stride) {
+  if (rows == 1) {
+    row_i8(x, x_scale, w, w_scale, channels, size, y);
+    return;
+  }
   const std::size_t blocks = castline::kernels::dot_blocks(size);
   each_panel(rows, channels, size, [&](std::size_t i, std::size_t n, std::size_t begin, std::size_t end) {
     const bool last = i + n == size;

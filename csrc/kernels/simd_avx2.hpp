@@ -14,12 +14,9 @@ struct Simd {
   static constexpr std::size_t kShorts = 16;
   static constexpr int kRows = 3;  // 3 × 4 sums, 3 rows and one weight: the 16 registers
   using F = __m256;
-  struct I {
-    __m256i v;
-  };
-  struct S {
-    __m256i v;
-  };
+  // 32-bit integers. Not __m256i, whose freedom to alias makes GCC keep sums of it in memory.
+  typedef int I __attribute__((vector_size(32)));
+  using S = __m256i;  // 16-bit integers
 
   static F set(float a) { return _mm256_set1_ps(a); }
   static F load(const float* p) { return _mm256_loadu_ps(p); }
@@ -69,22 +66,24 @@ struct Simd {
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
   }
 
-  static I zero() { return {_mm256_setzero_si256()}; }
-  static S load(const std::int16_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-  static S load(const std::int16_t* p, std::size_t n) {
+  static I zero() { return I{}; }
+  static S load_shorts(const std::int16_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static S load_shorts(const std::int16_t* p, std::size_t n) {
     std::int16_t all[kShorts] = {};
     for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
-    return load(all);
+    return load_shorts(all);
   }
-  static S load(const std::int8_t* p) {
-    return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  static S load_bytes(const std::int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
-  static S load(const std::int8_t* p, std::size_t n) {
+  static S load_bytes(const std::int8_t* p, std::size_t n) {
     std::int8_t all[kShorts] = {};
     for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
-    return load(all);
+    return load_bytes(all);
   }
-  static I dot(I acc, S a, S b) { return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(a.v, b.v))}; }
+  static I dot(I acc, S a, S b) { return acc + (I)_mm256_madd_epi16(a, b); }
   static std::int32_t sum(I a) {
     const I four[4] = {a, zero(), zero(), zero()};
     std::int32_t out[4];
@@ -93,7 +92,7 @@ struct Simd {
   }
   static void sum4(const I* a, std::int32_t* out) {
     const __m256i all =
-        _mm256_hadd_epi32(_mm256_hadd_epi32(a[0].v, a[1].v), _mm256_hadd_epi32(a[2].v, a[3].v));
+        _mm256_hadd_epi32(_mm256_hadd_epi32((S)a[0], (S)a[1]), _mm256_hadd_epi32((S)a[2], (S)a[3]));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
                      _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
   }

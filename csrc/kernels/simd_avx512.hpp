@@ -14,12 +14,9 @@ struct Simd {
   static constexpr std::size_t kShorts = 32;
   static constexpr int kRows = 6;  // 6 × 4 sums, 6 rows and one weight: 31 of the 32 registers
   using F = __m512;
-  struct I {
-    __m512i v;
-  };
-  struct S {
-    __m512i v;
-  };
+  // 32-bit integers. Not __m512i, whose freedom to alias makes GCC keep sums of it in memory.
+  typedef int I __attribute__((vector_size(64)));
+  using S = __m512i;  // 16-bit integers
 
   static F set(float a) { return _mm512_set1_ps(a); }
   static F load(const float* p) { return _mm512_loadu_ps(p); }
@@ -57,24 +54,24 @@ struct Simd {
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
   }
 
-  static I zero() { return {_mm512_setzero_si512()}; }
-  static S load(const std::int16_t* p) { return {_mm512_loadu_si512(p)}; }
-  static S load(const std::int16_t* p, std::size_t n) {
-    return {_mm512_maskz_loadu_epi16(static_cast<__mmask32>((1ULL << n) - 1), p)};
+  static I zero() { return I{}; }
+  static S load_shorts(const std::int16_t* p) { return _mm512_loadu_si512(p); }
+  static S load_shorts(const std::int16_t* p, std::size_t n) {
+    return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((1ULL << n) - 1), p);
   }
-  static S load(const std::int8_t* p) {
-    return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  static S load_bytes(const std::int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  static S load(const std::int8_t* p, std::size_t n) {
-    return {_mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(static_cast<__mmask32>((1ULL << n) - 1), p))};
+  static S load_bytes(const std::int8_t* p, std::size_t n) {
+    return _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(static_cast<__mmask32>((1ULL << n) - 1), p));
   }
-  static I dot(I acc, S a, S b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
-  static std::int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
+  static I dot(I acc, S a, S b) { return (I)_mm512_dpwssd_epi32((S)acc, a, b); }
+  static std::int32_t sum(I a) { return _mm512_reduce_add_epi32((S)a); }
   static void sum4(const I* a, std::int32_t* out) {
     const __m512i ab =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(a[0].v, a[1].v), _mm512_unpackhi_epi32(a[0].v, a[1].v));
+        _mm512_add_epi32(_mm512_unpacklo_epi32((S)a[0], (S)a[1]), _mm512_unpackhi_epi32((S)a[0], (S)a[1]));
     const __m512i cd =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(a[2].v, a[3].v), _mm512_unpackhi_epi32(a[2].v, a[3].v));
+        _mm512_add_epi32(_mm512_unpacklo_epi32((S)a[2], (S)a[3]), _mm512_unpackhi_epi32((S)a[2], (S)a[3]));
     const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out),

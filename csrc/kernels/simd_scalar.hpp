@@ -114,22 +114,22 @@ struct Simd {
   }
 
   static I zero() { return I{}; }
-  static S load(const std::int16_t* p) {
+  static S load_shorts(const std::int16_t* p) {
     S r;
     for (std::size_t i = 0; i < kShorts; ++i) r.v[i] = p[i];
     return r;
   }
-  static S load(const std::int16_t* p, std::size_t n) {
+  static S load_shorts(const std::int16_t* p, std::size_t n) {
     S r{};
     for (std::size_t i = 0; i < n; ++i) r.v[i] = p[i];
     return r;
   }
-  static S load(const std::int8_t* p) {
+  static S load_bytes(const std::int8_t* p) {
     S r;
     for (std::size_t i = 0; i < kShorts; ++i) r.v[i] = p[i];
     return r;
   }
-  static S load(const std::int8_t* p, std::size_t n) {
+  static S load_bytes(const std::int8_t* p, std::size_t n) {
     S r{};
     for (std::size_t i = 0; i < n; ++i) r.v[i] = p[i];
     return r;

@@ -30,7 +30,8 @@ TINY: dict[str, Any] = {
 def random_tensors(config: dict[str, Any], seed: int = 0, spread: float = 0.25) -> Tensors:
     """Random weights under Llama names, in float32, large enough for the logits to differ."""
     generator = np.random.default_rng(seed)
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    hidden: int = config["hidden_size"]
+    inner: int = config["intermediate_size"]
     queries = config["num_attention_heads"] * config["head_dim"]
     keys = config["num_key_value_heads"] * config["head_dim"]
 
