@@ -2,16 +2,17 @@
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from castline.corpus.config import Source
-from castline.errors import DataError
+from castline.errors import DataError, RecipeError
 
 TASK_BYTES = 8 * 1024 * 1024
 WORKSPACE = ".castline"  # the folder that marks a corpus directory
-_WILDCARDS = frozenset("*?[")
+_WILDCARD = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,6 @@ class Task:
         return sum(file.size for file in self.files)
 
 
-def fixed_folder(pattern: Path) -> Path:
-    """The part of a glob before its first wildcard; of a file, its folder."""
-    parts = pattern.parts
-    for depth, part in enumerate(parts):
-        if _WILDCARDS & set(part):
-            return Path(*parts[:depth])
-    return pattern if pattern.is_dir() else pattern.parent
-
-
 def find_files(source: Source, base: Path) -> list[SourceFile]:
     """The files of a source, sorted by path: a glob's matches, a folder's files at any depth, or one file.
 
@@ -55,37 +47,45 @@ def find_files(source: Source, base: Path) -> list[SourceFile]:
 
     Raises:
         DataError: nothing matches.
+        RecipeError: the path is no valid glob.
     """
-    pattern = base / source.path
-    folder = fixed_folder(pattern)
-    files = [
-        SourceFile(location, path, status.st_size, status.st_mtime_ns)
-        for location, path in _matches(pattern, folder)
-        if (status := location.stat())
-    ]
-    if not files:
+    folder, glob = _divide(source.path, base)
+    try:
+        found = list(_matches(folder, glob))
+    except ValueError as error:
+        raise RecipeError(f"source '{source.name}': expected a glob such as docs/**/*.txt, but got {error}") from None
+    if not found:
         what = "no file matches" if folder.is_dir() else f"there is no {folder}"
         raise DataError(
-            f"source '{source.name}': expected files at {pattern}, but {what}; "
+            f"source '{source.name}': expected files at {base / source.path}, but {what}; "
             "paths are relative to the recipe, ** matches folders at any depth"
         )
-    return sorted(files, key=lambda file: file.path)
+    return sorted(found, key=lambda file: file.path)
 
 
-def _matches(pattern: Path, folder: Path) -> Iterator[tuple[Path, str]]:
-    if pattern.is_file():
-        yield pattern, pattern.name
-        return
-    glob = "**/*" if pattern.is_dir() else pattern.relative_to(folder).as_posix()
-    if glob.endswith("**"):
-        glob += "/*"
+def _divide(path: str, base: Path) -> tuple[Path, str]:
+    """The fixed folder of a path, and the glob below it."""
+    whole = base / path
+    if whole.is_dir():
+        return whole, "**/*"
+    if whole.is_file():  # its name may look like a glob
+        return whole.parent, _WILDCARD.sub(r"[\g<0>]", whole.name)
+    parts = Path(path).parts
+    depth = next((depth for depth, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
+    glob = "/".join(parts[depth:])
+    return base.joinpath(*parts[:depth]), f"{glob}/*" if glob.endswith("**") else glob
+
+
+def _matches(folder: Path, glob: str) -> Iterator[SourceFile]:
     is_corpus = functools.cache(lambda parent: (parent / WORKSPACE).is_dir())
     for location in folder.glob(glob):
         relative = location.relative_to(folder)
         if any(part.startswith(".") for part in relative.parts) or not location.is_file():
             continue
         if not any(is_corpus(parent) for parent in location.parents[: len(relative.parts) - 1]):
-            yield location, os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+            status = location.stat()
+            path = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+            yield SourceFile(location, path, status.st_size, status.st_mtime_ns)
 
 
 def make_tasks(sources: tuple[Source, ...], base: Path) -> list[Task]:

@@ -281,3 +281,10 @@ def test_whatever_is_read_adds_up(
     assert sum(account["kept"].values()) == len(set(good)) + 2
     assert account["dropped"].get("exact_duplicate", 0) == len(good) - len(set(good))
     assert len(all_documents(folder / "out")) == account["read"] - sum(account["rejected"].values())
+
+
+def test_a_corpus_does_not_say_where_it_was_built(notes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "deeper"
+    shutil.copytree(notes / "notes", elsewhere / "notes", copy_function=shutil.copyfile)
+    first, second = build(notes), build(elsewhere)
+    assert contents(first.out) == contents(second.out)

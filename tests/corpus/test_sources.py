@@ -7,7 +7,7 @@ import pytest
 from castline.corpus import sources
 from castline.corpus.config import Source
 from castline.corpus.sources import find_files, make_tasks
-from castline.errors import DataError
+from castline.errors import DataError, RecipeError
 
 
 @pytest.fixture
@@ -39,6 +39,21 @@ def test_patterns(tree: Path, pattern: str, expected: list[str]) -> None:
     assert [file.path for file in find_files(Source(name="s", path=pattern), tree)] == expected
     absolute = Source(name="s", path=str(tree / pattern))
     assert [file.path for file in find_files(absolute, Path("/nowhere"))] == expected
+
+
+def test_names_that_look_like_globs(tmp_path: Path) -> None:
+    for name in ("data [old]/a.txt", "data [old]/[1]?.txt", "data [old]/1x.txt"):
+        (tmp_path / "why?" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "why?" / name).write_text(name)
+    base = tmp_path / "why?"
+    assert len(find_files(Source(name="s", path="data [old]"), base)) == 3
+    assert [f.path for f in find_files(Source(name="s", path="data [old]/[1]?.txt"), base)] == ["[1]?.txt"]
+    assert [f.path for f in find_files(Source(name="s", path="*/[0-9]*.txt"), base)] == ["data [old]/1x.txt"]
+
+
+def test_what_is_no_glob(tree: Path) -> None:
+    with pytest.raises((RecipeError, DataError), match="source 's': expected"):  # Python 3.13 takes *** for *
+        find_files(Source(name="s", path="data/***/x"), tree)
 
 
 @pytest.mark.parametrize(("pattern", "what"), [("data/*.pdf", "no file matches"), ("dta/*.txt", "there is no")])
