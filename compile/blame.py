@@ -58,7 +58,7 @@ def layer_errors(
         prefixes = _own_prefixes(layer, reader.config.tie_word_embeddings)
         swapped = {name: value for name, value in written.items() if name.startswith(prefixes)}
         decoder.load_state_dict(original | swapped, assign=True)
-        divergence = reference.divergence(0, log_softmax(decoder(tokens)[0].numpy())).mean()
+        divergence = reference.compare(0, log_softmax(decoder(tokens)[0].numpy())).divergence.mean()
         worst = max(names, key=tensors.__getitem__)
         errors.append(LayerError(layer, float(divergence), worst, tensors[worst]))
     return sorted(errors, key=lambda error: -error.kl)

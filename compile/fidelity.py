@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,17 @@ class Fidelity(Table):
     """The backend's perplexity over the checkpoint's."""
 
 
+class Compared(NamedTuple):
+    """One sequence of L tokens, compared."""
+
+    divergence: Float64
+    """KL(checkpoint ‖ backend) at every position [L]."""
+    top1: Ids
+    """The checkpoint's most likely token at every position [L]."""
+    next_losses: Float64
+    """The checkpoint's -log p of the tokens that follow [L - 1]."""
+
+
 class Reference(Protocol):
     """What the checkpoint says of S sequences of L tokens."""
 
@@ -47,14 +58,8 @@ class Reference(Protocol):
     def ids(self) -> Ids:
         """[S, L]."""
 
-    def divergence(self, sequence: int, log_probs: Float64) -> Float64:
-        """KL(checkpoint ‖ other) at every position [L], from the other's log-probabilities [L, vocab]."""
-
-    def top1(self, sequence: int) -> Ids:
-        """The most likely token at every position [L]."""
-
-    def next_losses(self, sequence: int) -> Float64:
-        """-log p of the tokens that follow [L - 1]."""
+    def compare(self, sequence: int, log_probs: Float64) -> Compared:
+        """Compare a backend's log-probabilities [L, vocab] of one sequence."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +74,15 @@ class ReferenceLogits:
         """[L, vocab]."""
         return log_softmax(self.logits[sequence])
 
-    def divergence(self, sequence: int, log_probs: Float64) -> Float64:
+    def compare(self, sequence: int, log_probs: Float64) -> Compared:
         """See `Reference`."""
         reference = self.log_probs(sequence)
         divergence: Float64 = (np.exp(reference) * (reference - log_probs)).sum(axis=-1)
-        return np.maximum(divergence, 0)  # never negative but for rounding; a NaN stays
-
-    def top1(self, sequence: int) -> Ids:
-        """See `Reference`."""
-        top: Ids = self.logits[sequence].argmax(axis=-1)
-        return top
-
-    def next_losses(self, sequence: int) -> Float64:
-        """See `Reference`."""
-        return next_token_losses(self.log_probs(sequence), self.ids[sequence])
+        return Compared(
+            np.maximum(divergence, 0),  # never negative but for rounding; a NaN stays
+            reference.argmax(axis=-1),
+            next_token_losses(reference, self.ids[sequence]),
+        )
 
 
 def measure(backend: LogitsOf, reference: Reference, advance: Callable[[float], None]) -> Fidelity:
@@ -91,10 +91,11 @@ def measure(backend: LogitsOf, reference: Reference, advance: Callable[[float], 
     for index, ids in enumerate(reference.ids):
         with np.errstate(invalid="ignore"):  # a broken backend's infinities become NaN, which no bound admits
             log_probs = log_softmax(backend(ids.tolist()))
-            divergences.append(reference.divergence(index, log_probs))
-        agreements.append(log_probs.argmax(axis=-1) == reference.top1(index))
+            compared = reference.compare(index, log_probs)
+        divergences.append(compared.divergence)
+        agreements.append(log_probs.argmax(axis=-1) == compared.top1)
         losses.append(next_token_losses(log_probs, ids))
-        reference_losses.append(reference.next_losses(index))
+        reference_losses.append(compared.next_losses)
         advance(len(ids))
     divergence = np.concatenate(divergences)
     loss = float(np.concatenate(losses).mean())

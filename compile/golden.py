@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from castline.compile.fidelity import Float32, Float64, Ids, ReferenceLogits
+from castline.compile.fidelity import Compared, Float32, Float64, ReferenceLogits, next_token_losses
 from castline.errors import PackageError
 from castline.files import write_bytes
 
@@ -35,8 +35,8 @@ class Golden:
     next_log_probs: Float32
     """[S, L - 1]: of the tokens that follow"""
 
-    def divergence(self, sequence: int, log_probs: Float64) -> Float64:
-        """KL(checkpoint ‖ other) over the 65 classes at every position [L], from log-probs [L, vocab]."""
+    def compare(self, sequence: int, log_probs: Float64) -> Compared:
+        """See `fidelity.Reference`; the divergence is over the 65 classes."""
         chosen = self.top_ids[sequence].astype(np.int64)
         reference = self.top_log_probs[sequence].astype(np.float64)
         top = np.take_along_axis(log_probs, chosen, axis=-1)
@@ -44,17 +44,8 @@ class Golden:
         if chosen.shape[-1] < log_probs.shape[-1]:
             rest = self.rest_log_prob[sequence].astype(np.float64)
             divergence += np.exp(rest) * (rest - _log_sum_of_others(log_probs, chosen))
-        return np.maximum(divergence, 0)
-
-    def top1(self, sequence: int) -> Ids:
-        """The most likely token at every position [L]."""
-        top: Ids = self.top_ids[sequence][:, 0]
-        return top
-
-    def next_losses(self, sequence: int) -> Float64:
-        """-log p of the tokens that follow [L - 1]."""
-        losses: Float64 = -self.next_log_probs[sequence].astype(np.float64)
-        return losses
+        losses = -self.next_log_probs[sequence].astype(np.float64)
+        return Compared(np.maximum(divergence, 0), chosen[:, 0], losses)
 
 
 def make_golden(reference: ReferenceLogits) -> Golden:
@@ -66,7 +57,7 @@ def make_golden(reference: ReferenceLogits) -> Golden:
         top_ids.append(chosen)
         top.append(np.take_along_axis(log_probs, chosen, axis=-1))
         rest.append(_log_sum_of_others(log_probs, chosen))
-        following.append(-reference.next_losses(index))
+        following.append(-next_token_losses(log_probs, reference.ids[index]))
     return Golden(
         reference.ids.astype(np.int32),
         np.stack(top_ids).astype(np.int32),
