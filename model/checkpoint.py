@@ -250,7 +250,8 @@ def _check_tensors(config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_finite(name: str, tensor: Tensor, file: Path | None) -> None:
-    if bool(tensor.isfinite().all()):
+    # A NaN or infinity anywhere makes the sum one, and one pass over the memory is several times faster.
+    if bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all()):
         return
     count = int((~tensor.isfinite()).sum())
     where = f"{file}: " if file else ""

@@ -1,11 +1,14 @@
 """Checkpoints: both layouts, against transformers, and what is refused."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
@@ -204,3 +207,23 @@ def test_a_model_with_nan_is_not_written(tmp_path: Path, layout: LayoutName) -> 
     with pytest.raises(CheckpointError, match=r"finite values in the tensor model\.norm\.weight"):
         write_decoder(decoder, tmp_path / "model", layout=layout)
     assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_refused_or_read_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = write_decoder(
+        random_decoder(), tmp_path_factory.mktemp("damaged") / "m", special_tokens=SpecialTokens((3,), 1)
+    )
+    name = data.draw(st.sampled_from(["config.json", "generation_config.json", "model.safetensors"]))
+    content = bytearray((folder / name).read_bytes())
+    at = data.draw(st.integers(0, min(len(content), 6000) - 1))
+    removed = data.draw(st.integers(0, 4))
+    content[at : at + removed] = data.draw(
+        st.sampled_from([b"", b"9", b"-", b"null", b'"', b"\xff", b"1e9", b"9" * 12])
+    )
+    (folder / name).write_bytes(content)
+    with contextlib.suppress(CheckpointError):
+        load_decoder(folder)
