@@ -39,6 +39,9 @@ def run_command(
         raise RecipeError("expected one of --prompt TEXT and --ids FILE")
     engine = _open(package, backend, threads)
     prompt_ids = _prompt_ids(engine, prompt, ids, package)
+    context = engine.info()["max_context"]
+    if len(prompt_ids) >= context:
+        raise DataError(f"expected a prompt shorter than the context of {context} tokens, but got {len(prompt_ids)}")
 
     def show(_: int, text: str) -> None:
         sys.stdout.write(text)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -68,6 +69,8 @@ class Workers:
 
     def _submit(self, function: Callable[[T], R], tasks: Sequence[T]) -> dict[Future[R], int]:
         # A terminal sends Ctrl-C to every process: workers are born with it blocked, this process ends them.
+        # multiprocessing's resource tracker unblocks it when it starts, so that comes first.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         others = set(multiprocessing.active_children())
         try:
