@@ -62,12 +62,28 @@ def rope(x: Tensor, cos: Tensor, sin: Tensor, *, fused: bool = True) -> Tensor:
     return turned
 
 
+def rope_qkv(qkv: Tensor, cos: Tensor, sin: Tensor, *, fused: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """See `reference_ops.rope_qkv`."""
+    if not (fused and _has_kernel(qkv)):
+        return reference_ops.rope_qkv(qkv, cos, sin)
+    q, k, v = _OPS.rope_qkv(qkv, cos, sin)
+    return q, k, v
+
+
 def swiglu(gate: Tensor, up: Tensor, *, fused: bool = True) -> Tensor:
     """See `reference_ops.swiglu`."""
     if not (fused and _has_kernel(gate)):
         return reference_ops.swiglu(gate, up)
     product: Tensor = _OPS.swiglu(gate, up)
     return product
+
+
+def feed_forward(x: Tensor, w1: Tensor, w3: Tensor, w2: Tensor, *, fused: bool = True) -> Tensor:
+    """See `reference_ops.feed_forward`. The kernel keeps w1 x and w3 x, and makes their product anew."""
+    if not (fused and _has_kernel(x)):
+        return reference_ops.feed_forward(x, w1, w3, w2)
+    result: Tensor = _OPS.feed_forward(x, w1, w3, w2)[0]
+    return result
 
 
 def linear(x: Tensor, weight: Tensor, *, fused: bool = True) -> Tensor:
@@ -127,12 +143,38 @@ def _rope_shapes(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool) -> Tensor:
     return _dense(x)
 
 
+def _rope_qkv_shapes(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    tokens, kv_heads, packed, size = qkv.shape
+    return (
+        qkv.new_empty((tokens, kv_heads * (packed - 2), size)),
+        qkv.new_empty((tokens, kv_heads, size)),
+        qkv.new_empty((tokens, kv_heads, size)),
+    )
+
+
+def _rope_qkv_backward_shapes(grad_q: Tensor, grad_k: Tensor, grad_v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    tokens, heads, size = grad_q.shape
+    kv_heads = grad_k.shape[1]
+    return grad_q.new_empty((tokens, kv_heads, heads // kv_heads + 2, size))
+
+
 def _swiglu_shapes(gate: Tensor, up: Tensor) -> Tensor:
     return _dense(gate)
 
 
 def _swiglu_backward_shapes(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     return _dense(gate), _dense(gate)
+
+
+def _feed_forward_shapes(x: Tensor, w1: Tensor, w3: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    inner = (x.shape[0], w1.shape[0])
+    return _dense(x), x.new_empty(inner), x.new_empty(inner)
+
+
+def _feed_forward_backward_shapes(
+    grad: Tensor, x: Tensor, w1: Tensor, w3: Tensor, w2: Tensor, gate: Tensor, up: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _dense(x), _dense(w1), _dense(w3), _dense(w2)
 
 
 def _linear_shapes(x: Tensor, weight: Tensor) -> Tensor:
@@ -191,6 +233,14 @@ def _rope_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
     return _OPS.rope(grad, cos, sin, not ctx.inverse), None, None, None
 
 
+def _rope_qkv_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _rope_qkv_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    return _OPS.rope_qkv_backward(*grads, *ctx.saved_tensors), None, None
+
+
 def _swiglu_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
@@ -198,6 +248,17 @@ def _swiglu_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _swiglu_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     grad_gate, grad_up = _OPS.swiglu_backward(grad, *ctx.saved_tensors)
     return grad_gate, grad_up
+
+
+def _feed_forward_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, gate, up = output
+    ctx.save_for_backward(*inputs, gate, up)
+    ctx.mark_non_differentiable(gate, up)
+
+
+def _feed_forward_backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    gradients: tuple[Tensor, ...] = _OPS.feed_forward_backward(grad, *ctx.saved_tensors)
+    return gradients
 
 
 def _linear_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -239,8 +300,12 @@ for _name, _shapes in (
     ("rms_norm_backward", _rms_norm_backward_shapes),
     ("add_rms_norm", _add_rms_norm_shapes),
     ("rope", _rope_shapes),
+    ("rope_qkv", _rope_qkv_shapes),
+    ("rope_qkv_backward", _rope_qkv_backward_shapes),
     ("swiglu", _swiglu_shapes),
     ("swiglu_backward", _swiglu_backward_shapes),
+    ("feed_forward", _feed_forward_shapes),
+    ("feed_forward_backward", _feed_forward_backward_shapes),
     ("linear", _linear_shapes),
     ("matmul", _matmul_shapes),
     ("linear_cross_entropy", _linear_cross_entropy_shapes),
@@ -251,7 +316,9 @@ for _name, _backward, _context in (
     ("rms_norm", _rms_norm_backward, _rms_norm_context),
     ("add_rms_norm", _add_rms_norm_backward, _add_rms_norm_context),
     ("rope", _rope_backward, _rope_context),
+    ("rope_qkv", _rope_qkv_backward, _rope_qkv_context),
     ("swiglu", _swiglu_backward, _swiglu_context),
+    ("feed_forward", _feed_forward_backward, _feed_forward_context),
     ("linear", _linear_backward, _linear_context),
     ("linear_cross_entropy", _linear_cross_entropy_backward, _linear_cross_entropy_context),
 ):

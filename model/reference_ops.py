@@ -74,6 +74,21 @@ def rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1).to(x.dtype)
 
 
+def rope_qkv(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take packed q, k and v apart and turn q and k by `rope`.
+
+    Args:
+        qkv: [tokens, kv_heads, group + 2, head_dim]: the query heads of a key/value head, its key, its value
+        cos: as in `rope`
+        sin: as in `rope`
+
+    Returns:
+        q [tokens, kv_heads · group, head_dim], k and v [tokens, kv_heads, head_dim].
+    """
+    turned = rope(qkv[:, :, :-1], cos, sin)
+    return turned[:, :, :-1].flatten(1, 2), turned[:, :, -1], qkv[:, :, -1]
+
+
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) · up, element by element, in float32 and rounded once (arXiv 2002.05202)."""
     return (F.silu(_wide(gate)) * _wide(up)).to(gate.dtype)
@@ -82,6 +97,21 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x @ weight.T: [..., in] and [out, in] to [..., out]."""
     return F.linear(x, weight)
+
+
+def feed_forward(x: Tensor, w1: Tensor, w3: Tensor, w2: Tensor) -> Tensor:
+    """The SwiGLU block: w2(silu(w1 x) · w3 x).
+
+    Args:
+        x: [tokens, size]
+        w1: [inner, size], the gate
+        w3: [inner, size]
+        w2: [size, inner]
+
+    Returns:
+        [tokens, size].
+    """
+    return linear(swiglu(linear(x, w1), linear(x, w3)), w2)
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:

@@ -9,8 +9,14 @@ STABLE_TORCH_LIBRARY(castline, m) {
       "-> (Tensor, Tensor)");
   m.def("add_rms_norm(Tensor x, Tensor residual, Tensor weight, float eps) -> (Tensor, Tensor, Tensor)");
   m.def("rope(Tensor x, Tensor cos, Tensor sin, bool inverse) -> Tensor");
+  m.def("rope_qkv(Tensor qkv, Tensor cos, Tensor sin) -> (Tensor, Tensor, Tensor)");
+  m.def("rope_qkv_backward(Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor cos, Tensor sin) -> Tensor");
   m.def("swiglu(Tensor gate, Tensor up) -> Tensor");
   m.def("swiglu_backward(Tensor grad, Tensor gate, Tensor up) -> (Tensor, Tensor)");
+  m.def("feed_forward(Tensor x, Tensor w1, Tensor w3, Tensor w2) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "feed_forward_backward(Tensor grad, Tensor x, Tensor w1, Tensor w3, Tensor w2, Tensor gate, Tensor up) "
+      "-> (Tensor, Tensor, Tensor, Tensor)");
   m.def("linear(Tensor x, Tensor weight) -> Tensor");
   m.def("matmul(Tensor a, Tensor b) -> Tensor");
   m.def(

@@ -11,22 +11,17 @@ namespace {
 using torch::stable::narrow;
 using torch::stable::transpose;
 
-// A float32 result in the type the caller works in.
-Tensor in_type(const Tensor& t, ScalarType type) {
-  return type == ScalarType::Float ? t : torch::stable::to(t, type);
-}
-
-Tensor product(const Tensor& a, const Tensor& b) {
+Tensor matmul_op(const Tensor& a, const Tensor& b) {
   require_float(a, "matmul", "a");
   require_same_type(b, a, "matmul", "b");
   require(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "matmul",
           "a and b must be matrices with a's columns as b's rows", shape_of(a) + " and " + shape_of(b));
-  const Tensor c = empty_float(a, {a.size(0), b.size(1)});
-  multiply(a, b, mutable_data<float>(c), b.size(1), false);
-  return in_type(c, a.scalar_type());
+  return product(a, b);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight) {
+  require_float(x, "linear", "x");
+  require_same_type(weight, x, "linear", "weight");
   require(weight.dim() == 2 && x.dim() >= 1 && x.size(x.dim() - 1) == weight.size(1), "linear",
           "x must have the shape [..., in] and weight [out, in]", shape_of(x) + " and " + shape_of(weight));
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
@@ -36,11 +31,11 @@ Tensor linear(const Tensor& x, const Tensor& weight) {
   return torch::stable::view(product(flat, transpose(weight, 0, 1)), shape);
 }
 
-// Rows whose logits are held at a time: about 8 MB of them, which the second and third cache can serve, but
-// enough rows to make the products efficient. It must not depend on the machine: it decides rounding.
+// Rows whose logits are held at a time: 16 MB of them, but at least 256 rows, because the weights are read
+// anew for every chunk. It must not depend on the machine: it decides rounding.
 std::int64_t chunk_rows(std::int64_t vocabulary) {
-  constexpr std::int64_t kLogits = 1 << 21;
-  return std::clamp<std::int64_t>(kLogits / std::max<std::int64_t>(1, vocabulary), 64, 1024);
+  constexpr std::int64_t kLogits = 1 << 22;
+  return std::clamp<std::int64_t>(kLogits / vocabulary, 256, 1024);
 }
 
 void require_targets(const Tensor& targets, std::int64_t rows, std::int64_t vocabulary,
@@ -120,7 +115,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> linear_cross_entropy(const Tensor& x_
 }  // namespace castline::ops
 
 STABLE_TORCH_LIBRARY_IMPL(castline, CPU, m) {
-  m.impl("matmul", TORCH_BOX(&castline::ops::product));
+  m.impl("matmul", TORCH_BOX(&castline::ops::matmul_op));
   m.impl("linear", TORCH_BOX(&castline::ops::linear));
   m.impl("linear_cross_entropy", TORCH_BOX(&castline::ops::linear_cross_entropy));
 }

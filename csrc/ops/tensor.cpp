@@ -76,6 +76,16 @@ kernels::Operand operand(const Tensor& t) {
   return {t.const_data_ptr(), t.scalar_type() == ScalarType::BFloat16, t.stride(0), t.stride(1)};
 }
 
+Tensor in_type(const Tensor& t, ScalarType type) {
+  return type == ScalarType::Float ? t : torch::stable::to(t, type);
+}
+
+Tensor product(const Tensor& a, const Tensor& b) {
+  const Tensor c = empty_float(a, {a.size(0), b.size(1)});
+  multiply(a, b, mutable_data<float>(c), b.size(1), false);
+  return in_type(c, a.scalar_type());
+}
+
 void multiply(const Tensor& a, const Tensor& b, float* c, std::int64_t c_stride, bool accumulate) {
   static const kernels::ParallelFor parallel = [](std::size_t count, std::size_t grain, const auto& body) {
     torch::stable::parallel_for(0, static_cast<std::int64_t>(count), static_cast<std::int64_t>(grain),

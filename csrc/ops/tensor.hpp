@@ -75,6 +75,12 @@ std::int64_t row_grain(const Rows& rows);
 /// The operand of gemm that reads the matrix `t`, whatever its strides.
 kernels::Operand operand(const Tensor& t);
 
+/// The matrix product a·b, summed in float32, in the type of `a`.
+Tensor product(const Tensor& a, const Tensor& b);
+
+/// A float32 result in the type the caller works in.
+Tensor in_type(const Tensor& t, ScalarType type);
+
 /// gemm on PyTorch's threads and this machine's level.
 void multiply(const Tensor& a, const Tensor& b, float* c, std::int64_t c_stride, bool accumulate);
 

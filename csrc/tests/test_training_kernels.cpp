@@ -55,7 +55,7 @@ Outputs<T> run_all(const TrainingKernels<T>& kernels, std::int64_t size) {
   const auto weight = draw<T>(size, random);
   const auto cos = draw<float>(count, random);
   const auto sin = draw<float>(count, random);
-  Outputs<T> out{std::vector<T>(static_cast<std::size_t>(9 * count)),
+  Outputs<T> out{std::vector<T>(static_cast<std::size_t>(10 * count)),
                  std::vector<float>(static_cast<std::size_t>(2 * kRows + size))};
   T* y = out.values.data();
   float* inverse_rms = out.floats.data();
@@ -66,11 +66,12 @@ Outputs<T> run_all(const TrainingKernels<T>& kernels, std::int64_t size) {
                             out.floats.data() + 2 * kRows, kRows, size);
   kernels.swiglu(x.data(), size, residual.data(), size, y + 4 * count, kRows, size);
   kernels.swiglu_backward(residual.data(), x.data(), size, x.data(), size, y + 5 * count, y + 6 * count,
-                          kRows, size);
-  const Heads heads{1, 1, 2 * size, 2 * size, 0, 0};
+                          y + 9 * count, kRows, size);
+  const Heads heads{1, 1, 2 * size};
+  const HeadStrides strides{2 * size, 0, 0};
   std::vector<T> pairs = x;
   pairs.insert(pairs.end(), residual.begin(), residual.end());
-  kernels.rope(pairs.data(), heads, cos.data(), sin.data(), -1.0F, y + 7 * count, kRows);
+  kernels.rope(pairs.data(), strides, heads, cos.data(), sin.data(), -1.0F, y + 7 * count, strides, kRows);
   return out;
 }
 
@@ -157,17 +158,18 @@ void test_silu() {
 // Rounding to bfloat16 is to the nearest, ties to even; NaN stays NaN.
 void test_rounding() {
   const auto round_bits = [](std::uint32_t raw) {
-    // silu(g) · u in bfloat16 storage cannot show a float; rope with cos = value and x = 1 can.
+    // The one kernel through which a float32 of choice reaches bfloat16 storage: x = 1 turned by cos = value.
     float value;
     std::memcpy(&value, &raw, sizeof value);
     const BFloat16 x[2] = {{0x3F80}, {0}};
     const float zero = 0.0F;
     BFloat16 y[2];
-    const Heads heads{1, 1, 2, 2, 0, 0};
+    const Heads heads{1, 1, 2};
+    const HeadStrides strides{2, 0, 0};
     std::vector<std::uint16_t> all;
     for (const CpuLevel level : {CpuLevel::scalar, CpuLevel::avx2, CpuLevel::avx512}) {
       if (level > detected_cpu_level()) continue;
-      training_kernels(level).bf16.rope(x, heads, &value, &zero, 1.0F, y, 1);
+      training_kernels(level).bf16.rope(x, strides, heads, &value, &zero, 1.0F, y, strides, 1);
       all.push_back(y[0].bits);
     }
     for (const std::uint16_t bits : all) CHECK(bits == all[0]);

@@ -12,14 +12,18 @@
 
 namespace castline::kernels {
 
-/// A row of heads in a tensor [tokens, outer, inner, size], dense in `size`; strides in elements.
+/// The heads of a tensor [tokens, outer, inner, size], dense in `size`: how far apart they lie, in elements.
+struct HeadStrides {
+  std::int64_t token;
+  std::int64_t outer;
+  std::int64_t inner;
+};
+
+/// How many heads a token has, and how long they are; `size` is even.
 struct Heads {
   std::int64_t outer;
   std::int64_t inner;
-  std::int64_t size;  ///< even
-  std::int64_t token_stride;
-  std::int64_t outer_stride;
-  std::int64_t inner_stride;
+  std::int64_t size;
 };
 
 /// T is the storage type: float or BFloat16.
@@ -38,17 +42,19 @@ struct TrainingKernels {
                             std::int64_t size);
 
   /// Rotates each head's pairs (x[i], x[i + size/2]) by the token's angles: cos and sin [rows, size/2].
-  /// `direction` 1 is forward, -1 the inverse, which is also the gradient. `y` is dense.
-  void (*rope)(const T* x, const Heads& heads, const float* cos, const float* sin, float direction, T* y,
-               std::int64_t rows);
+  /// `direction` 1 is forward, -1 the inverse, which is also the gradient.
+  void (*rope)(const T* x, const HeadStrides& x_strides, const Heads& heads, const float* cos,
+               const float* sin, float direction, T* y, const HeadStrides& y_strides, std::int64_t rows);
 
   /// y = silu(gate) · up; the strides are those of the rows of gate and up.
   void (*swiglu)(const T* gate, std::int64_t gate_stride, const T* up, std::int64_t up_stride, T* y,
                  std::int64_t rows, std::int64_t size);
 
   /// dgate = g · up · s · (1 + gate · (1 - s)) with s = sigmoid(gate), dup = g · silu(gate); both dense.
+  /// Where `y` is not null it gets silu(gate) · up again; it may be `g`, which it then replaces.
   void (*swiglu_backward)(const T* g, const T* gate, std::int64_t gate_stride, const T* up,
-                          std::int64_t up_stride, T* dgate, T* dup, std::int64_t rows, std::int64_t size);
+                          std::int64_t up_stride, T* dgate, T* dup, T* y, std::int64_t rows,
+                          std::int64_t size);
 };
 
 /// The kernels that the loss and the reductions need in float32 whatever the storage type.

@@ -27,21 +27,24 @@ void swiglu(const T* gate, std::int64_t gate_stride, const T* up, std::int64_t u
 
 template <class T>
 void swiglu_backward(const T* g, const T* gate, std::int64_t gate_stride, const T* up, std::int64_t up_stride,
-                     T* dgate, T* dup, std::int64_t rows, std::int64_t size) {
+                     T* dgate, T* dup, T* y, std::int64_t rows, std::int64_t size) {
   const Lanes one = Lanes::all(1.0F);
   for (std::int64_t row = 0; row < rows; ++row) {
     for_blocks(size, [&](auto block) {
       const Lanes v = block.load(gate);
       const Lanes gradient = block.load(g);
       const Lanes s = sigmoid(v);
-      block.store(gradient * block.load(up) * (s * (one + v * (one - s))), dgate);
+      const Lanes u = block.load(up);
+      block.store(gradient * u * (s * (one + v * (one - s))), dgate);
       block.store(gradient * (v * s), dup);
+      if (y != nullptr) block.store(v * s * u, y);
     });
     g += size;
     gate += gate_stride;
     up += up_stride;
     dgate += size;
     dup += size;
+    if (y != nullptr) y += size;
   }
 }
 

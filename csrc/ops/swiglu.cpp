@@ -1,4 +1,4 @@
-// RoPE and SwiGLU.
+// SwiGLU.
 #include <tuple>
 
 #include "ops/tensor.hpp"
@@ -7,37 +7,6 @@ namespace castline::ops {
 namespace {
 
 using torch::stable::new_empty;
-
-Tensor rope(const Tensor& x_given, const Tensor& cos_given, const Tensor& sin_given, bool inverse) {
-  require_float(x_given, "rope", "x");
-  require((x_given.dim() == 3 || x_given.dim() == 4) && x_given.size(x_given.dim() - 1) % 2 == 0, "rope",
-          "x must have the shape [tokens, heads, even] or [tokens, groups, heads, even]", shape_of(x_given));
-  const std::int64_t last = x_given.dim() - 1;
-  const std::string table = shape_of({x_given.size(0), x_given.size(last) / 2});
-  for (const Tensor* t : {&cos_given, &sin_given}) {
-    require(shape_of(*t) == table && t->scalar_type() == ScalarType::Float, "rope",
-            "cos and sin must be float32 of the shape " + table,
-            std::string(toString(t->scalar_type())) + " " + shape_of(*t));
-  }
-  const Tensor x = x_given.stride(last) == 1 ? x_given : torch::stable::contiguous(x_given);
-  const Tensor cos = dense(cos_given);
-  const Tensor sin = dense(sin_given);
-  const Tensor y = new_empty(x, x.sizes());
-  const bool grouped = x.dim() == 4;
-  const kernels::Heads heads{grouped ? x.size(1) : 1,   x.size(last - 1),  x.size(last), x.stride(0),
-                             grouped ? x.stride(1) : 0, x.stride(last - 1)};
-  const Rows rows{x.size(0), heads.outer * heads.inner * heads.size};
-  with_type(x, [&](auto type) {
-    using T = decltype(type);
-    torch::stable::parallel_for(0, rows.count, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
-      kernels_for<T>().rope(data<T>(x) + begin * heads.token_stride, heads,
-                            data<float>(cos) + begin * heads.size / 2,
-                            data<float>(sin) + begin * heads.size / 2, inverse ? -1.0F : 1.0F,
-                            mutable_data<T>(y) + begin * rows.size, end - begin);
-    });
-  });
-  return y;
-}
 
 // A matrix view of rows: a tensor whose last dimension is dense and whose others are one even stride apart
 // is read as it is; any other is copied.
@@ -97,7 +66,7 @@ std::tuple<Tensor, Tensor> swiglu_backward(const Tensor& grad_given, const Tenso
       kernels_for<T>().swiglu_backward(data<T>(grad) + offset, data<T>(gate.tensor) + begin * gate.stride,
                                        gate.stride, data<T>(up.tensor) + begin * up.stride, up.stride,
                                        mutable_data<T>(grad_gate) + offset, mutable_data<T>(grad_up) + offset,
-                                       end - begin, rows.size);
+                                       nullptr, end - begin, rows.size);
     });
   });
   return {grad_gate, grad_up};
@@ -107,7 +76,6 @@ std::tuple<Tensor, Tensor> swiglu_backward(const Tensor& grad_given, const Tenso
 }  // namespace castline::ops
 
 STABLE_TORCH_LIBRARY_IMPL(castline, CPU, m) {
-  m.impl("rope", TORCH_BOX(&castline::ops::rope));
   m.impl("swiglu", TORCH_BOX(&castline::ops::swiglu));
   m.impl("swiglu_backward", TORCH_BOX(&castline::ops::swiglu_backward));
 }
