@@ -169,9 +169,7 @@ class Attention(nn.Module):
         """[tokens, hidden] to the same; `rows` is the number of equally long segments, or their lengths."""
         tokens = x.shape[0]
         qkv = self.wqkv(x).view(tokens, self.kv_heads, self.group + 2, self.head_dim)
-        turned = ops.rope(qkv[:, :, : self.group + 1], cos, sin, fused=self.fused)
-        q = turned[:, :, : self.group].reshape(tokens, -1, self.head_dim)
-        k, v = turned[:, :, self.group], qkv[:, :, self.group + 1]
+        q, k, v = ops.rope_qkv(qkv, cos, sin, fused=self.fused)
         if isinstance(rows, int):
             shape = (rows, tokens // rows, -1, self.head_dim)
             out = _causal_attention(q.view(shape), k.view(shape), v.view(shape)).reshape(tokens, -1)
@@ -194,7 +192,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[tokens, hidden] to the same."""
-        return cast("Tensor", self.w2(ops.swiglu(self.w1(x), self.w3(x), fused=self.fused)))
+        return ops.feed_forward(x, self.w1.weight, self.w3.weight, self.w2.weight, fused=self.fused)
 
 
 def initialize(decoder: Decoder, seed: int) -> None:
