@@ -12,18 +12,25 @@ namespace {
 // Up to this many symbols, looking through all ranks for each merge beats keeping a heap.
 constexpr std::size_t kScanLimit = 96;
 
+constexpr std::uint32_t kNoToken = 0xFFFFFFFF;
 constexpr std::uint32_t kGone = 0xFFFFFFFF;  // a symbol that its left neighbour has taken in
 
 }  // namespace
 
-Bpe::Bpe(const std::vector<Merge>& merges, const std::vector<std::string>& bytes,
-         const ByteTokens& byte_tokens)
-    : pairs_(merges), byte_tokens_(byte_tokens) {
+Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, Unknown unknown)
+    : pairs_(merges), unknown_(unknown) {
   merged_.reserve(merges.size());
   for (const Merge& merge : merges) merged_.push_back(merge.merged);
-  const auto& ids = byte_tokens_.ids;
-  knows_all_bytes_ = std::find(ids.begin(), ids.end(), ByteTokens::kNone) == ids.end();
-  if (knows_all_bytes_) characters_ = CharacterTokens(pairs_, merges, bytes, ids);
+
+  byte_tokens_.fill(kNoToken);
+  const std::vector<Token>& tokens = vocabulary.tokens();
+  for (std::uint32_t id = 0; id < tokens.size(); ++id) {
+    const std::string& bytes = tokens[id].bytes;
+    if (tokens[id].byte_level && bytes.size() == 1)
+      byte_tokens_[static_cast<unsigned char>(bytes.front())] = id;
+  }
+  knows_all_bytes_ = std::find(byte_tokens_.begin(), byte_tokens_.end(), kNoToken) == byte_tokens_.end();
+  if (knows_all_bytes_) characters_ = CharacterTokens(pairs_, merges, tokens, byte_tokens_);
 }
 
 void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<std::uint32_t>& ids) const {
@@ -56,7 +63,7 @@ void Bpe::to_known_symbols(std::string_view piece, std::vector<std::uint32_t>& s
       }
     }
     for (const char* byte = start; byte < p; ++byte) {
-      symbols.push_back(byte_tokens_.ids[static_cast<unsigned char>(*byte)]);
+      symbols.push_back(byte_tokens_[static_cast<unsigned char>(*byte)]);
     }
     after_ascii = code < 0x80;
   }
@@ -65,12 +72,12 @@ void Bpe::to_known_symbols(std::string_view piece, std::vector<std::uint32_t>& s
 void Bpe::to_symbols(std::string_view piece, std::vector<std::uint32_t>& symbols) const {
   bool after_unknown = false;
   for (const char byte : piece) {
-    const std::uint32_t id = byte_tokens_.ids[static_cast<unsigned char>(byte)];
-    if (id != ByteTokens::kNone) {
+    const std::uint32_t id = byte_tokens_[static_cast<unsigned char>(byte)];
+    if (id != kNoToken) {
       symbols.push_back(id);
       after_unknown = false;
-    } else if (byte_tokens_.unknown) {
-      if (!(after_unknown && byte_tokens_.fuse_unknown)) symbols.push_back(*byte_tokens_.unknown);
+    } else if (unknown_.token) {
+      if (!(after_unknown && unknown_.fuse)) symbols.push_back(*unknown_.token);
       after_unknown = true;
     }
   }

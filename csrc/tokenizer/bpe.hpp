@@ -10,16 +10,14 @@
 
 #include "tokenizer/character_tokens.hpp"
 #include "tokenizer/pair_table.hpp"
+#include "tokenizer/vocabulary.hpp"
 
 namespace castline::tokenizer {
 
-/// What a vocabulary says about bytes.
-struct ByteTokens {
-  static constexpr std::uint32_t kNone = 0xFFFFFFFF;
-
-  std::array<std::uint32_t, 256> ids;    ///< the token of each single byte, or kNone
-  std::optional<std::uint32_t> unknown;  ///< stands for bytes without a token; else they vanish
-  bool fuse_unknown = false;             ///< one `unknown` for a run of such bytes
+/// What becomes of bytes that have no token.
+struct Unknown {
+  std::optional<std::uint32_t> token;  ///< without one, they vanish
+  bool fuse = false;                   ///< one token for a run of such bytes
 };
 
 /// The symbols of a piece while it is merged; kept between pieces to save allocations.
@@ -33,8 +31,7 @@ struct BpeScratch {
 
 class Bpe {
  public:
-  /// `bytes` holds the bytes of the tokens by id.
-  Bpe(const std::vector<Merge>& merges, const std::vector<std::string>& bytes, const ByteTokens& byte_tokens);
+  Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, Unknown unknown);
 
   /// Appends the ids of `piece`, well-formed UTF-8, to `ids`.
   void encode(std::string_view piece, BpeScratch& scratch, std::vector<std::uint32_t>& ids) const;
@@ -46,9 +43,10 @@ class Bpe {
   void merge_by_heap(BpeScratch& scratch) const;
 
   PairTable pairs_;
-  std::vector<std::uint32_t> merged_;  // by rank
-  ByteTokens byte_tokens_;
+  std::vector<std::uint32_t> merged_;           // by rank
+  std::array<std::uint32_t, 256> byte_tokens_;  // or kNoToken
   bool knows_all_bytes_;
+  Unknown unknown_;
   CharacterTokens characters_;
 };
 

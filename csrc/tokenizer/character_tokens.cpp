@@ -13,17 +13,19 @@ bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0)
 
 /// By token: the lowest rank of a pair in which it stands in a certain place.
 struct LowestRanks {
-  LowestRanks(const std::vector<Merge>& merges, const std::vector<std::string>& bytes)
-      : after_ascii(bytes.size(), PairTable::kNone),
+  LowestRanks(const std::vector<Merge>& merges, const std::vector<Token>& tokens)
+      : after_ascii(tokens.size(), PairTable::kNone),
         after_other(after_ascii),
         before(after_ascii),
         inside(after_ascii) {
     for (std::uint32_t rank = 0; rank < merges.size(); ++rank) {
       const auto [left, right, merged] = merges[rank];
-      if (bytes[left].empty() || bytes[right].empty()) continue;  // no text has such a pair
+      const std::string& before_right = tokens[left].bytes;
+      const std::string& after_left = tokens[right].bytes;
+      if (before_right.empty() || after_left.empty()) continue;  // no text has such a pair
       const auto lower = [rank](std::uint32_t& lowest) { lowest = std::min(lowest, rank); };
-      lower(is_ascii(bytes[left].back()) ? after_ascii[right] : after_other[right]);
-      if (!continues_character(bytes[right].front())) lower(before[left]);
+      lower(is_ascii(before_right.back()) ? after_ascii[right] : after_other[right]);
+      if (!continues_character(after_left.front())) lower(before[left]);
       lower(inside[left]);
       lower(inside[right]);
     }
@@ -43,13 +45,14 @@ bool is_one_character(std::string_view bytes) {
 }  // namespace
 
 CharacterTokens::CharacterTokens(const PairTable& pairs, const std::vector<Merge>& merges,
-                                 const std::vector<std::string>& bytes,
-                                 const std::array<std::uint32_t, 256>& byte_ids) {
-  const LowestRanks lowest(merges, bytes);
-  for (const std::string& character : bytes) {
-    if (!is_one_character(character)) continue;
+                                 const std::vector<Token>& tokens,
+                                 const std::array<std::uint32_t, 256>& byte_tokens) {
+  const LowestRanks lowest(merges, tokens);
+  for (const Token& token : tokens) {
+    const std::string& character = token.bytes;
+    if (!token.byte_level || !is_one_character(character)) continue;
     std::vector<std::uint32_t> symbols;
-    for (const char byte : character) symbols.push_back(byte_ids[static_cast<unsigned char>(byte)]);
+    for (const char byte : character) symbols.push_back(byte_tokens[static_cast<unsigned char>(byte)]);
     bool stays_whole = true;
     bool after_ascii = true;
     std::uint32_t highest = 0;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tokenizer/pair_table.hpp"
+#include "tokenizer/vocabulary.hpp"
 
 namespace castline::tokenizer {
 
@@ -23,9 +24,9 @@ class CharacterTokens {
 
   /// No character is such.
   CharacterTokens() = default;
-  /// `bytes` holds the bytes of the tokens by id, `byte_ids` the token of each single byte.
-  CharacterTokens(const PairTable& pairs, const std::vector<Merge>& merges,
-                  const std::vector<std::string>& bytes, const std::array<std::uint32_t, 256>& byte_ids);
+  /// `byte_tokens` holds the token of each single byte.
+  CharacterTokens(const PairTable& pairs, const std::vector<Merge>& merges, const std::vector<Token>& tokens,
+                  const std::array<std::uint32_t, 256>& byte_tokens);
 
   /// The token that `code` always becomes when it stands behind a character of ASCII, or else behind
   /// another or at the start; kNone if there is no such token.

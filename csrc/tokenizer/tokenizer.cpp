@@ -1,10 +1,11 @@
 #include "tokenizer/tokenizer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <deque>
+#include <iterator>
 #include <limits>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.hpp"
@@ -13,7 +14,6 @@
 #include "base/utf8.hpp"
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/bpe.hpp"
-#include "tokenizer/byte_alphabet.hpp"
 #include "tokenizer/nfc.hpp"
 #include "tokenizer/piece_cache.hpp"
 #include "tokenizer/splitter.hpp"
@@ -24,61 +24,22 @@ namespace {
 
 using namespace tokenizer;
 
-struct Token {
-  std::string bytes;
-  bool used = false;
-  bool special = false;
-};
-
-/// The text in which an added token is found, and as which it is decoded.
-std::string written_form(const TokenizerFile& file, const AddedToken& token) {
-  std::string normalized;
-  return std::string(file.nfc && token.normalized ? to_nfc(token.content, normalized) : token.content);
-}
-
-/// The tokens by id.
-std::vector<Token> make_tokens(const TokenizerFile& file) {
-  std::vector<Token> tokens;
-  const auto set = [&](std::uint32_t id, const std::string& written, bool special) {
-    if (id >= tokens.size()) tokens.resize(id + 1);
-    tokens[id] = {from_byte_alphabet(written).value_or(written), true, special};
-  };
-  for (const auto& [written, id] : file.vocabulary) set(id, written, false);
-  for (const AddedToken& token : file.added_tokens) set(token.id, written_form(file, token), token.special);
-  return tokens;
-}
-
-Bpe make_bpe(const TokenizerFile& file) {
-  std::vector<std::string> bytes;
-  ByteTokens byte_tokens{{}, file.unknown, file.fuse_unknown};
-  byte_tokens.ids.fill(ByteTokens::kNone);
-  for (const auto& [written, id] : file.vocabulary) {
-    if (id >= bytes.size()) bytes.resize(id + 1);
-    const auto meant = from_byte_alphabet(written);
-    bytes[id] = meant.value_or(written);
-    if (meant && meant->size() == 1) byte_tokens.ids[static_cast<unsigned char>(meant->front())] = id;
-  }
-  return Bpe(file.merges, bytes, byte_tokens);
-}
-
 /// The tokens that are pieces in themselves, whatever the merges say.
-std::unordered_map<std::string, std::uint32_t> make_whole_pieces(const TokenizerFile& file) {
-  std::unordered_map<std::string, std::uint32_t> pieces;
+TokenIndex whole_pieces_of(const TokenizerFile& file) {
+  TokenIndex pieces;
   if (!file.ignore_merges) return pieces;
-  pieces.reserve(file.vocabulary.size());
-  for (const auto& [written, id] : file.vocabulary) {
-    if (auto bytes = from_byte_alphabet(written)) pieces.emplace(std::move(*bytes), id);
+  pieces.reserve(file.vocabulary.count());
+  const std::vector<Token>& tokens = file.vocabulary.tokens();
+  for (std::uint32_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].byte_level) pieces.add(tokens[id].bytes, id);
   }
   return pieces;
 }
 
-std::vector<AddedToken> tokens_where(const TokenizerFile& file, bool normalized) {
+std::vector<AddedToken> tokens_where(const std::vector<AddedToken>& tokens, bool normalized) {
   std::vector<AddedToken> chosen;
-  for (const AddedToken& token : file.added_tokens) {
-    if (token.normalized != normalized) continue;
-    chosen.push_back(token);
-    chosen.back().content = written_form(file, token);
-  }
+  std::copy_if(tokens.begin(), tokens.end(), std::back_inserter(chosen),
+               [normalized](const AddedToken& token) { return token.normalized == normalized; });
   return chosen;
 }
 
@@ -105,25 +66,22 @@ struct Workspace {
 
 struct Tokenizer::Impl {
   explicit Impl(TokenizerFile file)
-      : tokens(make_tokens(file)),
-        bpe(make_bpe(file)),
-        whole_pieces(make_whole_pieces(file)),
-        raw_tokens(tokens_where(file, false)),
-        normalized_tokens(tokens_where(file, true)),
+      : bpe(file.vocabulary, file.merges, {file.unknown, file.fuse_unknown}),
+        whole_pieces(whole_pieces_of(file)),
+        raw_tokens(tokens_where(file.added_tokens, false)),
+        normalized_tokens(tokens_where(file.added_tokens, true)),
         nfc(file.nfc),
         splitter(std::move(file.steps)),
         before(std::move(file.before)),
         after(std::move(file.after)),
-        ids(std::move(file.vocabulary)) {
-    for (AddedToken& token : file.added_tokens) ids.emplace(std::move(token.content), token.id);
-  }
+        vocabulary(std::move(file.vocabulary)) {}
 
   const Token& token(std::uint32_t id) const {
-    if (id >= tokens.size() || !tokens[id].used) {
-      throw_usage("[decode] expected the id of a token, below " + std::to_string(tokens.size()) +
+    if (!vocabulary.has(id)) {
+      throw_usage("[decode] expected the id of a token, below " + std::to_string(vocabulary.tokens().size()) +
                   ", but got " + std::to_string(id));
     }
-    return tokens[id];
+    return vocabulary.tokens()[id];
   }
 
   void encode(std::string_view text, Workspace& workspace, std::vector<std::uint32_t>& out) const;
@@ -148,16 +106,15 @@ struct Tokenizer::Impl {
     idle.push_back(std::move(workspace));
   }
 
-  std::vector<Token> tokens;
   Bpe bpe;
-  std::unordered_map<std::string, std::uint32_t> whole_pieces;
+  TokenIndex whole_pieces;
   AddedTokenFinder raw_tokens;         // looked for first
   AddedTokenFinder normalized_tokens;  // looked for in what is left
   bool nfc;
   Splitter splitter;
   std::vector<std::uint32_t> before;
   std::vector<std::uint32_t> after;
-  std::unordered_map<std::string, std::uint32_t> ids;  // by the token as written
+  Vocabulary vocabulary;
 
   mutable std::mutex mutex;
   mutable std::vector<std::unique_ptr<Workspace>> idle;
@@ -172,9 +129,8 @@ void Tokenizer::Impl::encode_piece(std::string_view piece, const PieceCache::Key
     }
   }
   const std::size_t start = out.size();
-  const auto whole = whole_pieces.empty() ? whole_pieces.end() : whole_pieces.find(std::string(piece));
-  if (whole != whole_pieces.end()) {
-    out.push_back(whole->second);
+  if (const auto whole = whole_pieces.find(piece)) {
+    out.push_back(*whole);
   } else {
     bpe.encode(piece, workspace.bpe, out);
   }
@@ -276,16 +232,16 @@ std::vector<std::string> Tokenizer::pre_tokenize(std::string_view text) const {
   return pieces;
 }
 
-std::uint32_t Tokenizer::vocab_size() const { return static_cast<std::uint32_t>(impl_->tokens.size()); }
+std::uint32_t Tokenizer::vocab_size() const {
+  return static_cast<std::uint32_t>(impl_->vocabulary.tokens().size());
+}
 
 std::string_view Tokenizer::token_bytes(std::uint32_t id) const { return impl_->token(id).bytes; }
 
 bool Tokenizer::is_special(std::uint32_t id) const { return impl_->token(id).special; }
 
 std::optional<std::uint32_t> Tokenizer::token_id(std::string_view token) const {
-  const auto found = impl_->ids.find(std::string(token));
-  if (found == impl_->ids.end()) return std::nullopt;
-  return found->second;
+  return impl_->vocabulary.find(token);
 }
 
 std::string StreamDecoder::push(std::uint32_t id) {

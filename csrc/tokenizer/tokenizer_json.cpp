@@ -6,14 +6,15 @@
 #include "base/error.hpp"
 #include "base/json.hpp"
 #include "base/utf8.hpp"
+#include "tokenizer/nfc.hpp"
 
 namespace castline::tokenizer {
 namespace {
 
 using json::Value;
-using Ids = std::unordered_map<std::string, std::uint32_t>;
 
 constexpr std::string_view kWhere = "tokenizer.json";
+constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
 
 [[noreturn]] void fail(const std::string& rule, const std::string& found) {
   throw_data("[" + std::string(kWhere) + "] " + rule + ", but got " + found);
@@ -43,12 +44,19 @@ std::uint32_t read_id(const Value& value, std::string_view what) {
   return static_cast<std::uint32_t>(id);
 }
 
-std::uint32_t token_id(const Ids& ids, const std::string& token, const char* where) {
-  const auto found = ids.find(token);
-  if (found == ids.end()) {
-    fail(std::string("expected ") + where + " to use tokens of the vocabulary", "'" + token + "'");
+std::uint32_t token_id(const Vocabulary& vocabulary, std::string_view token, const char* where) {
+  const auto id = vocabulary.find(token);
+  if (!id) {
+    fail(std::string("expected ") + where + " to use tokens of the vocabulary",
+         "'" + std::string(token) + "'");
   }
-  return found->second;
+  return *id;
+}
+
+void add_token(Vocabulary& vocabulary, const std::string& token, std::uint32_t id, Origin origin) {
+  if (vocabulary.add(token, id, origin)) return;
+  if (vocabulary.find(token)) fail("expected every token once", "'" + token + "' twice");
+  fail("expected an id of its own for the token '" + token + "'", std::to_string(id));
 }
 
 void refuse(const Value& model, std::string_view key) {
@@ -65,33 +73,24 @@ void read_vocabulary(const Value& model, TokenizerFile& file) {
   const auto& members = model.at("vocab", "tokenizer.json: model").as_object("tokenizer.json: vocab");
   if (members.empty()) fail("expected a vocabulary with tokens", "an empty one");
   file.vocabulary.reserve(members.size());
-  for (const auto& [token, id] : members) {
-    if (!file.vocabulary.try_emplace(token, read_id(id, token)).second) {
-      fail("expected every token of the vocabulary once", "'" + token + "' twice");
-    }
-  }
+  for (const auto& [token, id] : members)
+    add_token(file.vocabulary, token, read_id(id, token), Origin::model);
 }
 
-/// A merge is written ["a", "b"] or, in older files, "a b".
-Merge read_merge(const Value& value, const Ids& ids) {
-  constexpr const char* where = "merges";
-  std::string left;
-  std::string right;
+/// The two parts of a merge, written ["a", "b"] or, in older files, "a b".
+std::pair<std::string_view, std::string_view> merge_parts(const Value& value) {
+  constexpr std::string_view where = "tokenizer.json: merges";
   if (value.is_array()) {
     const auto& parts = value.as_array(where);
     if (parts.size() != 2) fail("expected a merge to have two parts", std::to_string(parts.size()));
-    left = parts[0].as_string("tokenizer.json: merges");
-    right = parts[1].as_string("tokenizer.json: merges");
-  } else {
-    const std::string& text = value.as_string("tokenizer.json: merges");
-    const std::size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      fail("expected a merge to be two tokens with a space between them", "'" + text + "'");
-    }
-    left = text.substr(0, space);
-    right = text.substr(space + 1);
+    return {parts[0].as_string(where), parts[1].as_string(where)};
   }
-  return {token_id(ids, left, where), token_id(ids, right, where), token_id(ids, left + right, where)};
+  const std::string_view text = value.as_string(where);
+  const std::size_t space = text.find(' ');
+  if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
+    fail("expected a merge to be two tokens with a space between them", "'" + std::string(text) + "'");
+  }
+  return {text.substr(0, space), text.substr(space + 1)};
 }
 
 void read_merges(const Value& model, TokenizerFile& file) {
@@ -101,9 +100,14 @@ void read_merges(const Value& model, TokenizerFile& file) {
          std::to_string(list.size()));
   }
   file.merges.reserve(list.size());
+  std::string joined;
   for (const Value& value : list) {
     if (value.is_string() && value.as_string(kWhere).starts_with("#version")) continue;
-    file.merges.push_back(read_merge(value, file.vocabulary));
+    const auto [left, right] = merge_parts(value);
+    joined.assign(left).append(right);
+    file.merges.push_back({token_id(file.vocabulary, left, "merges"),
+                           token_id(file.vocabulary, right, "merges"),
+                           token_id(file.vocabulary, joined, "merges")});
   }
 }
 
@@ -133,7 +137,7 @@ void read_added_tokens(const Value& root, TokenizerFile& file) {
   const Value* list = optional_member(root, "added_tokens");
   if (list == nullptr) return;
   std::unordered_set<std::string> seen;
-  auto next_id = static_cast<std::uint32_t>(file.vocabulary.size());
+  auto next_id = static_cast<std::uint32_t>(file.vocabulary.count());
   const auto& values = list->as_array("tokenizer.json: added_tokens");
   file.added_tokens.reserve(values.size());
   for (const Value& value : values) {
@@ -151,12 +155,18 @@ void read_added_tokens(const Value& root, TokenizerFile& file) {
       fail("expected every added token once", "'" + token.content + "' twice");
     }
     const auto known = file.vocabulary.find(token.content);
-    const std::uint32_t id = known != file.vocabulary.end() ? known->second : next_id++;
+    const std::uint32_t id = known ? *known : next_id++;
     if (token.id != id) {
       fail("expected the added token '" + token.content + "' to have the id " + std::to_string(id) +
                ", which Hugging Face tokenizers gives it",
            std::to_string(token.id));
     }
+    if (!known) add_token(file.vocabulary, token.content, id, Origin::added);
+    if (file.nfc && token.normalized) {
+      std::string normalized;
+      token.content = std::string(to_nfc(token.content, normalized));
+    }
+    file.vocabulary.mark_added(id, token.content, token.special);
     file.added_tokens.push_back(std::move(token));
   }
 }
@@ -225,7 +235,12 @@ void read_template(const Value& component, TokenizerFile& file) {
     }
     const std::string& name = item.at("SpecialToken", where).at("id", where).as_string(where);
     for (const Value& id : special.at(name, where).at("ids", where).as_array(where)) {
-      (after_text ? file.after : file.before).push_back(read_id(id, name));
+      const std::uint32_t read = read_id(id, name);
+      if (!file.vocabulary.has(read)) {
+        fail("expected TemplateProcessing to use ids of the vocabulary",
+             std::to_string(read) + " for '" + name + "'");
+      }
+      (after_text ? file.after : file.before).push_back(read);
     }
   }
   if (!after_text) fail("expected TemplateProcessing with the text in 'single'", "special tokens only");
@@ -253,37 +268,18 @@ void read_decoder(const Value& root) {
   if (type != "ByteLevel") fail("expected the decoder ByteLevel", "'" + type + "', which is not supported");
 }
 
-void check_ids(const TokenizerFile& file) {
-  std::vector<bool> used;
-  const auto use = [&](std::uint32_t id, const std::string& token) {
-    if (id >= used.size()) used.resize(id + 1);
-    if (used[id]) fail("expected an id of its own for the token '" + token + "'", std::to_string(id));
-    used[id] = true;
-  };
-  for (const auto& [token, id] : file.vocabulary) use(id, token);
-  for (const AddedToken& token : file.added_tokens) {
-    if (!file.vocabulary.contains(token.content)) use(token.id, token.content);
-  }
-  for (const auto* ids : {&file.before, &file.after}) {
-    for (const std::uint32_t id : *ids) {
-      if (id >= used.size() || !used[id]) {
-        fail("expected TemplateProcessing to use ids of the vocabulary", std::to_string(id));
-      }
-    }
-  }
-}
-
 }  // namespace
 
 TokenizerFile read_tokenizer_json(std::string_view json) {
+  if (json.size() >= kMaxBytes) fail("expected a file below 1 GiB", std::to_string(json.size()) + " bytes");
   if (const std::size_t valid = utf8::valid_prefix(json); valid != json.size()) {
     fail("expected UTF-8", "an ill-formed byte at offset " + std::to_string(valid));
   }
   const Value root = json::parse(json, kWhere);
   TokenizerFile file;
   read_model(root, file);
-  read_added_tokens(root, file);
   if (const Value* component = optional_member(root, "normalizer")) read_normalizer(*component, file);
+  read_added_tokens(root, file);
   bool byte_level = false;
   if (const Value* component = optional_member(root, "pre_tokenizer")) {
     read_pre_tokenizer(*component, file.steps, byte_level);
@@ -294,7 +290,6 @@ TokenizerFile read_tokenizer_json(std::string_view json) {
     read_post_processor(*component, file, has_template);
   }
   read_decoder(root);
-  check_ids(file);
   return file;
 }
 

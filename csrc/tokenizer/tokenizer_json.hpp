@@ -5,24 +5,24 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/bpe.hpp"
 #include "tokenizer/splitter.hpp"
+#include "tokenizer/vocabulary.hpp"
 
 namespace castline::tokenizer {
 
 /// A tokenizer.json, checked: every id names one token, and all is within the limits of PairTable.
 struct TokenizerFile {
-  std::unordered_map<std::string, std::uint32_t> vocabulary;  ///< tokens in the byte-level alphabet
+  Vocabulary vocabulary;  ///< the model's tokens and the added ones
   std::vector<Merge> merges;
   bool ignore_merges = false;  ///< a piece that is a token is that token, whatever the merges say
   std::optional<std::uint32_t> unknown;
   bool fuse_unknown = false;
-  std::vector<AddedToken> added_tokens;
-  bool nfc = false;  ///< text is put into Normalization Form C
+  std::vector<AddedToken> added_tokens;  ///< `content` as it is looked for: in NFC where that applies
+  bool nfc = false;                      ///< text is put into Normalization Form C
   std::vector<Step> steps;
   std::vector<std::uint32_t> before;  ///< the ids that the post-processor puts before a single text
   std::vector<std::uint32_t> after;   ///< and after it
