@@ -71,6 +71,7 @@ struct ThreadPool::State {
       inside.fetch_add(1, std::memory_order_seq_cst);
       if (open.load(std::memory_order_seq_cst)) drain();
       inside.fetch_sub(1, std::memory_order_release);
+      inside.notify_one();
     }
   }
 
@@ -117,12 +118,12 @@ void ThreadPool::run(std::size_t count, std::size_t grain,
   s.announce();
   s.drain();
   s.open.store(false, std::memory_order_seq_cst);
-  int spins = 0;
-  while (s.inside.load(std::memory_order_seq_cst) != 0) {
-    if (++spins < kSpins) {
+  int inside = 0;
+  for (int spins = 0; (inside = s.inside.load(std::memory_order_seq_cst)) != 0; ++spins) {
+    if (spins < kSpins) {
       relax();
     } else {
-      std::this_thread::yield();
+      s.inside.wait(inside, std::memory_order_seq_cst);
     }
   }
   if (s.error) std::rethrow_exception(s.error);
