@@ -27,6 +27,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 import castline
 from castline.compile.formats import WeightFormat
@@ -55,7 +56,7 @@ def write_graph(reader: CheckpointReader, path: Path, *, weights: WeightFormat, 
     data = path.with_name(path.name + DATA_SUFFIX)
     with atomic_write(data) as file:
         writer = OnnxWriter(file, data.name)
-        _Decoder(reader, writer, np.float16 if half else np.float32, weights == "int8").build(context)
+        _Decoder(reader, writer, half=half, quantize=weights == "int8").build(context)
     metadata = {"castline.context": str(context), "castline.weights": weights}
     write_bytes(path, writer.save("decoder", castline.__version__, metadata))
 
@@ -74,7 +75,7 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
         if stored.ndim == 2 and name != EMBEDDINGS:
             stored = stored.T
         if stored.dtype == np.int8:
-            return dequantize_int8(stored, weight(f"{name}.scale").astype(np.float32))
+            return dequantize_int8(stored, weight(f"{name}.scale").astype(np.float32).reshape(-1))
         return np.array(stored, np.float32, order="C")
 
     return tensor
@@ -83,11 +84,12 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
 class _Decoder:
     """Emits the nodes of a Llama-layout decoder; a value is known by its name in the graph."""
 
-    def __init__(self, reader: CheckpointReader, writer: OnnxWriter, dtype: Any, quantize: bool) -> None:
+    def __init__(self, reader: CheckpointReader, writer: OnnxWriter, *, half: bool, quantize: bool) -> None:
         self.reader = reader
         self.config = reader.config
         self.writer = writer
-        self.dtype = dtype
+        self.half = half
+        self.dtype = np.float16 if half else np.float32
         self.quantize = quantize
 
     def build(self, context: int) -> None:
@@ -118,7 +120,7 @@ class _Decoder:
         hidden = writer.node("Gather", [hidden, chosen], "/model/chosen", axis=1)
         hidden = self._norm(hidden, "model.norm")
         logits = self._head(hidden)
-        writer.node("Cast", [logits], "/logits", output="logits", to=1)
+        writer.node("Cast", [logits], "/logits", output="logits", to=TensorProto.FLOAT)
 
         writer.output("logits", np.float32, ["batch", "logits", config.vocab_size])
         for layer in range(config.num_hidden_layers):
@@ -190,19 +192,29 @@ class _Decoder:
         return self._dequantize(name, quantized.T, scale, axis=1)
 
     def _embed(self, ids: str) -> str:
+        node, path = self.writer.node, "/model/embed_tokens"
         table = self._tensor(EMBEDDINGS)
-        if self.quantize:
-            quantized, scale = quantize_int8(table)
-            self.table = self._dequantize(EMBEDDINGS, quantized, scale, axis=0)
-        else:
+        if not self.quantize:
             self.table = self.writer.weight(EMBEDDINGS, table.astype(self.dtype))
-        return self.writer.node("Gather", [self.table, ids], "/model/embed_tokens", axis=0)
+            return node("Gather", [self.table, ids], path, axis=0)
+        quantized, scale = quantize_int8(table)
+        if self.half:  # TensorRT takes quantised weights into DequantizeLinear only, and fuses what follows
+            self.table = self._dequantize(EMBEDDINGS, quantized, scale, axis=0)
+            return node("Gather", [self.table, ids], path, axis=0)
+        # ONNX Runtime would dequantise the whole table at every step: the rows first, then their values.
+        self.table = self.writer.weight(EMBEDDINGS, quantized)
+        scales = self.writer.weight(f"{EMBEDDINGS}.scale", scale[:, None])
+        rows = node("Cast", [node("Gather", [self.table, ids], path, axis=0)], path, to=TensorProto.FLOAT)
+        return node("Mul", [rows, node("Gather", [scales, ids], f"{path}/scale", axis=0)], path)
 
     def _head(self, hidden: str) -> str:
         if not self.config.tie_word_embeddings:
             return self._linear(hidden, "lm_head")
-        transposed = self.writer.node("Transpose", [self.table], "/lm_head", perm=[1, 0])
-        return self.writer.node("MatMul", [hidden, transposed], "/lm_head")
+        matrix = self.writer.node("Transpose", [self.table], "/lm_head", perm=[1, 0])
+        if self.quantize and not self.half:
+            scale = self.writer.node("Squeeze", [f"{EMBEDDINGS}.scale"], "/lm_head/scale")
+            matrix = self.writer.node("DequantizeLinear", [matrix, scale], "/lm_head", axis=1)
+        return self.writer.node("MatMul", [hidden, matrix], "/lm_head")
 
     def _dequantize(self, name: str, quantized: Array, scale: NDArray[np.float32], axis: int) -> str:
         inputs = [

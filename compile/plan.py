@@ -41,10 +41,10 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
     """
     if config.kv != "f32":
         raise CompileError(f"--kv {config.kv} is not there yet: expected f32")
-    if config.context > model.max_position_embeddings:
+    context = config.context or model.max_position_embeddings
+    if not 2 <= context <= model.max_position_embeddings:
         raise CompileError(
-            f"--context {config.context}: expected at most the model's max_position_embeddings, "
-            f"{model.max_position_embeddings}"
+            f"--context {context}: expected 2 to {model.max_position_embeddings}, the model's max_position_embeddings"
         )
     targets = config.targets or tuple(
         target for target in TARGETS if target not in TENSORRT_TARGETS or is_installed(target)
@@ -59,7 +59,7 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
     resolved = config.model_copy(
         update={
             "targets": targets,
-            "context": config.context or model.max_position_embeddings,
+            "context": context,
             "compute_capability": tuple(sorted(named, key=lambda value: [int(part) for part in value.split(".")])),
         }
     )
@@ -67,7 +67,7 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
         config=resolved,
         formats=formats,
         capabilities=capabilities,
-        sizes={target: _size(model, target, formats[target], resolved.context) for target in targets},
+        sizes={target: _size(model, target, formats[target], context) for target in targets},
         cache_bytes={target: _cache(model, target, resolved) for target in targets},
     )
 

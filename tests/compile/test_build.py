@@ -20,6 +20,7 @@ from castline.compile.config import Bounds, CompileConfig
 from castline.compile.formats import WeightFormat
 from castline.compile.package import file_entries, read_manifest
 from castline.errors import CheckpointError, CompileError, RecipeError, VerificationError
+from castline.model.checkpoint import CheckpointReader, write_checkpoint
 from castline.recipe import parse
 
 from .conftest import random_ids, random_llama, reference, write_tokenizer
@@ -68,6 +69,16 @@ def test_the_packages_cpu_engine_computes_what_transformers_computes(tmp_path: P
     ids = random_ids(60, 319)
     logits = _C.Engine(tmp_path / "package").logits(ids)
     np.testing.assert_allclose(logits, reference(model, ids), atol=1e-4, rtol=0)
+
+
+def test_internlm2s_layout_gives_the_same_package_files(checkpoint: Path, tmp_path: Path) -> None:
+    reader = CheckpointReader(checkpoint)
+    tensors = {name: reader.tensor(name) for name in reader.names()}
+    write_checkpoint(tmp_path / "internlm2", reader.config, tensors, layout="internlm2")
+    llama = build_package(checkpoint, tmp_path / "a", FAST)
+    internlm2 = build_package(tmp_path / "internlm2", tmp_path / "b", FAST)
+    assert llama.manifest.files == internlm2.manifest.files
+    assert llama.manifest.provenance != internlm2.manifest.provenance
 
 
 def test_the_same_inputs_give_the_same_bytes_on_any_number_of_threads(checkpoint: Path, tmp_path: Path) -> None:
@@ -204,7 +215,8 @@ def test_a_format_of_later_versions_is_refused_by_name(checkpoint: Path, tmp_pat
 
 def test_what_cannot_be_is_refused_before_anything_is_written(checkpoint: Path, tmp_path: Path) -> None:
     for changes, match in (
-        ({"context": 129}, "at most the model's max_position_embeddings, 128"),
+        ({"context": 129}, "expected 2 to 128, the model's max_position_embeddings"),
+        ({"context": 1}, "expected 2 to 128"),
         ({"kv": "int8"}, "--kv int8 is not there yet"),
     ):
         with pytest.raises(CompileError, match=match):
