@@ -259,6 +259,18 @@ build_package(Path(sys.argv[1]), Path(sys.argv[2]), CompileConfig(targets=("cpu"
 """
 
 
+def test_a_dry_run_counts_the_graph_and_the_weights_in_the_engine(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    random_llama(tmp_path / "checkpoint", hidden_size=128, vocab_size=4096)
+    config = FAST.model_copy(update={"targets": ("tensorrt-rtx",), "compute_capability": ("8.9",), "batch": 3})
+    plan = dry_run(tmp_path / "checkpoint", config)
+    assert plan.cache_bytes["tensorrt-rtx"] == 3 * 2 * 2 * 2 * 32 * 128 * 2  # sequences, as above, half precision
+    package = build_package(tmp_path / "checkpoint", tmp_path / "package", config).package / "tensorrt-rtx"
+    weights = (package / "model.onnx.data").stat().st_size
+    assert plan.sizes["tensorrt-rtx"] == pytest.approx(2 * weights, rel=0.1)
+    assert (package / "model.engine").stat().st_size > weights
+
+
 def test_a_file_that_cannot_grow_is_a_device_error_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     limited = subprocess.run(
         [sys.executable, "-c", BUILD, str(checkpoint), str(tmp_path / "package")],
