@@ -125,12 +125,16 @@ inline void tile_i8(const std::int16_t* x, std::size_t x_stride, const float* x_
       out[0] = Simd::sum(sums[m][0]);
     }
     const float scale = x_scale[m * scale_stride];
-    for (int c = 0; c < N; ++c) {
-      float& to = y[m * y_stride + c];
-      float value = static_cast<float>(out[c]) * scale;
-      if (!first) value = to + value;
-      to = last ? value * w_scale[c] : value;
+    float* to = y + m * y_stride;
+    float values[N];
+    for (int c = 0; c < N; ++c) values[c] = static_cast<float>(out[c]) * scale;
+    if (!first) {
+      for (int c = 0; c < N; ++c) values[c] = to[c] + values[c];
     }
+    if (last) {
+      for (int c = 0; c < N; ++c) values[c] *= w_scale[c];
+    }
+    for (int c = 0; c < N; ++c) to[c] = values[c];
   }
 }
 

@@ -114,12 +114,14 @@ def byte_tokenizer() -> str:
 def safetensors_bytes(tensors: Tensors, weights: str = "f32") -> bytes:
     """A safetensors file whose every tensor starts at a multiple of 64 bytes, with `padding.N` between."""
     header: dict[str, Any] = {"__metadata__": {"castline.weights": weights}}
-    data = b""
+    pieces: list[bytes] = []
+    end = 0
 
     def add(name: str, dtype: str, shape: list[int], raw: bytes) -> None:
-        nonlocal data
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
+        nonlocal end
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + len(raw)]}
+        pieces.append(raw)
+        end += len(raw)
 
     for name, tensor in tensors.items():
         raw = np.ascontiguousarray(tensor).tobytes()
@@ -128,7 +130,7 @@ def safetensors_bytes(tensors: Tensors, weights: str = "f32") -> bytes:
             add(f"padding.{len(header)}", "I8", [gap], bytes(gap))
     text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 8) % 64)
-    return struct.pack("<Q", len(text)) + text + data
+    return b"".join([struct.pack("<Q", len(text)), text, *pieces])
 
 
 def write_package(
