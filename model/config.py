@@ -68,7 +68,7 @@ class TrainConfig(Table):
     epsilon: float = Field(1e-8, gt=0)
     clip_norm: float = Field(1.0, gt=0)
     evaluate_every: int = Field(200, ge=1, description="steps between held-out evaluations")
-    evaluate_tokens: int = Field(65_536, ge=2, description="held-out tokens per source, at most")
+    evaluate_tokens: int = Field(16_384, ge=2, description="held-out tokens per source, at most")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="the newest so many are kept")
     threads: int = Field(0, ge=0, description="0: all cores at the start of the run")

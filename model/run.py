@@ -112,11 +112,15 @@ class RunDirectory:
         """The lines of `metrics.jsonl`."""
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
 
-    def tokens_per_second(self, tokens_per_step: int) -> float:
-        """The mean over all steps that were timed."""
-        lines = (self.path / "timing.jsonl").read_text().splitlines()
-        seconds = [line["seconds"] for line in map(json.loads, lines) if "seconds" in line]
-        return tokens_per_step * len(seconds) / float(sum(seconds))
+    def metrics_size(self) -> int:
+        """Bytes of `metrics.jsonl`, 0 where it is missing."""
+        return self.metrics.stat().st_size if self.metrics.is_file() else 0
+
+    def tokens_per_second(self, tokens_per_step: int) -> float | None:
+        """The mean over all steps that were timed; None where `timing.jsonl` was thrown away."""
+        path = self.path / "timing.jsonl"
+        seconds = [json.loads(line)["seconds"] for line in path.read_text().splitlines()] if path.is_file() else []
+        return tokens_per_step * len(seconds) / sum(seconds) if seconds else None
 
     def _entries(self) -> list[Path]:
         if not self.path.is_dir():

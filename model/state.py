@@ -65,7 +65,8 @@ def save_state(
             temporary, decoder.config, tensors, special_tokens=special_tokens, extra_files=extra_files
         )
         files.write_bytes(temporary / _OPTIMIZER, save(optimizer_tensors(decoder, optimizer)))
-        files.write_json(temporary / _STATE, asdict(progress) | {"files": _hashes(temporary)})
+        state = asdict(progress) | {"files": _hashes(temporary)}
+        files.write_json(temporary / _STATE, state | {"sha256": files.sha256_json(state)})
 
 
 def load_state(folder: Path, decoder: Decoder, optimizer: AdamW) -> Progress:
@@ -77,14 +78,16 @@ def load_state(folder: Path, decoder: Decoder, optimizer: AdamW) -> Progress:
     try:
         state = files.read_json(folder / _STATE)
         found = _hashes(folder)
-        for name, expected in state["files"].items():
-            if found.get(name) != expected:
-                raise CheckpointError(f"{folder / name}: expected the file that the trainer wrote, but it has changed")
+        changed = [name for name, expected in state["files"].items() if found.get(name) != expected]
+        if state.pop("sha256") != files.sha256_json(state):
+            changed.append(_STATE)
+        if changed:
+            raise CheckpointError(f"expected {changed[0]} as the trainer wrote it, but it has changed")
         reader = CheckpointReader(folder)
         decoder.load_state_dict(from_llama(reader.config, reader.tensor), strict=not decoder.config.tie_word_embeddings)
         restore_optimizer(decoder, optimizer, load_file(folder / _OPTIMIZER))
         return Progress(state["step"], state["tokens"], state["metrics_bytes"])
-    except (DataError, SafetensorError, OSError, KeyError, TypeError) as error:
+    except (DataError, SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} is damaged: {error}") from error
 
 

@@ -29,7 +29,7 @@ from castline.model.plot import plot_loss
 from castline.model.run import MetricsFile, RunDirectory
 from castline.model.start import Start
 from castline.model.state import Progress, list_states, load_state, prune, save_state, state_folder
-from castline.progress import progress
+from castline.progress import progress as show_progress
 
 # The training loss of a summary is the mean over this share of the steps, the last ones.
 _LAST_SHARE = 0.05
@@ -50,7 +50,7 @@ class TrainSummary:
     held_out: HeldOutLoss
     unigram: HeldOutLoss
     parameters_sha256: str
-    tokens_per_second: float
+    tokens_per_second: float | None
     resumed_from: int | None
     reused: bool
 
@@ -114,13 +114,14 @@ class _Run:
         prune(self._directory.checkpoints, self._config.keep_checkpoints)
         for folder in list_states(self._directory.checkpoints):
             try:
-                self._progress = load_state(folder, self._decoder, self._optimizer)
-                if self._directory.metrics.stat().st_size < self._progress.metrics_bytes:
-                    raise CheckpointError(f"{self._directory.metrics} is shorter than at {folder.name}")
+                progress = load_state(folder, self._decoder, self._optimizer)
+                if self._directory.metrics_size() < progress.metrics_bytes:
+                    raise CheckpointError(f"{self._directory.metrics} is shorter than it was then")
             except CheckpointError as error:
                 self._say(f"not going on from {folder.name}: {error}")
                 self._new_model()
                 continue
+            self._progress = progress
             self._say(f"going on after step {self._progress.step} of {self._config.steps}")
             return self._progress.step
         return None
@@ -131,7 +132,7 @@ class _Run:
         try:
             with (
                 interrupt_flag() as interrupted,
-                progress("training", self._tokens(self._config.steps), "tokens") as bar,
+                show_progress("training", self._tokens(self._config.steps), "tokens") as bar,
             ):
                 bar(self._progress.tokens)
                 if self._progress.step == 0:

@@ -72,9 +72,10 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_it_used(
     finish(run_config(corpus), out)
     (out / "summary.json").unlink()
     path = out / LAST / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    content = path.read_bytes()
+    # The step in state.json, the middle of the others.
+    at = content.index(b"12") if name.endswith(".json") else len(content) // 2
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     said = finish(run_config(corpus), out)
     assert "not going on from step-00000012" in said
     assert "going on after step 8 of 12" in said
@@ -144,4 +145,15 @@ def test_a_full_disk_is_said_and_loses_nothing(
             train(run_config(corpus), out)
     assert not [path for path in out.rglob("*") if path.suffix in (".tmp", ".old")]
     train(run_config(corpus), out)
+    assert_same(out, uninterrupted)
+
+
+def test_a_run_without_its_metrics_starts_again(corpus: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    finish(run_config(corpus), out)
+    (out / "summary.json").unlink()
+    (out / "metrics.jsonl").unlink()
+    said = finish(run_config(corpus), out)
+    assert "not going on from step-00000012" in said
+    assert "not going on from step-00000008" in said
     assert_same(out, uninterrupted)
