@@ -45,7 +45,8 @@ def main() -> None:
     run = castline("train", "run", RECIPE, "--out", DEMO / "run")
     package = castline("compile", DEMO / "run" / "checkpoint", "--out", DEMO / "package", "--recipe", RECIPE)
     bench = castline("bench", DEMO / "package")
-    sample = castline("run", DEMO / "package", "--prompt", PROMPT, "--max-tokens", 48)
+    sampling = ("--temperature", 0.7, "--top-k", 40, "--seed", 1)
+    sample = castline("run", DEMO / "package", "--prompt", PROMPT, "--max-tokens", 48, *sampling)
     show(corpus, run, package, bench, sample, time.monotonic() - started)
 
 
@@ -54,7 +55,7 @@ def show(corpus: Any, run: Any, package: Any, bench: Any, sample: Any, seconds: 
     table = Table(title="castline demo", box=box.SIMPLE_HEAD, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    groups = (_corpus(corpus), _training(run), _package(package, bench), [("sample", sample["text"].strip())])
+    groups = (_corpus(corpus), _training(run), _package(package, bench), [("sample", " ".join((PROMPT + sample["text"]).split()))])
     for group in groups:
         for name, value in group:
             table.add_row(name, Text(value))
