@@ -8,6 +8,9 @@ from castline.compile.cpu_weights import read_cpu_weights
 from castline.compile.fidelity import Float32, LogitsOf
 from castline.compile.graph import read_graph_weights
 from castline.compile.onnx_runtime import OnnxModel
+from castline.errors import DeviceError
+
+CPU_WEIGHTS = "cpu/weights.safetensors"
 
 # So many tokens of a sequence go through ONNX Runtime one by one: the proof covers decoding, too.
 _DECODED = 16
@@ -29,13 +32,16 @@ def open_measurable(package: Path, name: str) -> LogitsOf:
     return logits
 
 
-def open_engine(package: Path) -> LogitsOf:
-    """The package's TensorRT engine.
+def open_engine(package: Path, file: str) -> LogitsOf:
+    """The package's TensorRT engine at `file`, as the C++ runtime runs it (its info names the file as `engine`).
 
     Raises:
-        DeviceError: it cannot run on this machine.
+        DeviceError: it cannot run on this machine, or the package's other engine is preferred here.
     """
-    return _C.Engine(package, backend="tensorrt").logits
+    engine = _C.Engine(package, backend="tensorrt")
+    if (running := engine.info().get("engine")) != file:
+        raise DeviceError(f"expected {file} to run on this machine, but {running} is run here")
+    return engine.logits
 
 
 def stored_weights(package: Path, name: str) -> TensorByName:
@@ -43,9 +49,6 @@ def stored_weights(package: Path, name: str) -> TensorByName:
     if name == "cpu":
         return read_cpu_weights(package / CPU_WEIGHTS)
     return read_graph_weights(graph_path(package, name))
-
-
-CPU_WEIGHTS = "cpu/weights.safetensors"
 
 
 def graph_path(package: Path, name: str) -> Path:

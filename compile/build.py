@@ -54,12 +54,7 @@ class PackageSummary:
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes of every backend's files."""
-        folders = {"cpu": "cpu/", **{name: f"{name}/" for name in self.manifest.backends}}
-        return {
-            name: sum(entry.size for path, entry in self.manifest.files.items() if path.startswith(folder))
-            for name, folder in folders.items()
-            if name in self.manifest.backends
-        }
+        return {name: self.manifest.size(name) for name in self.manifest.backends}
 
 
 def dry_run(checkpoint: Path, config: CompileConfig) -> Plan:
@@ -201,7 +196,7 @@ def _reuse(out: Path, provenance: Provenance) -> PackageSummary:
             "Choose another folder, or replace it with --force"
         )
     check_files(out, manifest)
-    return PackageSummary(out, manifest, read_verification(out), reused=True)
+    return PackageSummary(out, manifest, read_verification(out, manifest), reused=True)
 
 
 def _check_space(out: Path, plan: Plan) -> None:

@@ -65,7 +65,8 @@ def inspect_path(path: Path) -> Inspection:
 
 
 def _package(path: Path) -> Inspection:
-    manifest, verification = read_manifest(path), read_verification(path)
+    manifest = read_manifest(path)
+    verification = read_verification(path, manifest)
     backends = {}
     for name, backend in manifest.backends.items():
         proof = verification.backends[name]
@@ -75,7 +76,7 @@ def _package(path: Path) -> Inspection:
             "weights": backend.weights,
             "mean_kl": measured.mean_kl if measured else None,
             "bound": proof.bound,
-            "bytes": sum(entry.size for file, entry in manifest.files.items() if file.startswith(f"{name}/")),
+            "bytes": manifest.size(name),
         }
         if backend.engine is not None:
             backends[name]["compute_capabilities"] = backend.engine["compute_capabilities"]

@@ -83,6 +83,10 @@ class Manifest(Table):
     not_reproducible: tuple[str, ...] = ()
     """Files that two builds from the same inputs may write differently."""
 
+    def size(self, backend: str) -> int:
+        """The bytes of a backend's files, which lie in a folder of its name."""
+        return sum(entry.size for path, entry in self.files.items() if path.startswith(f"{backend}/"))
+
     @field_validator("files")
     @classmethod
     def _inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:

@@ -19,13 +19,14 @@ from castline.errors import CompileError, DeviceError
 from castline.files import write_bytes
 
 _MODULES: dict[Target, str] = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
-_loggers: dict[Any, Any] = {}
 _LOG_LINES = 12
 _NOISE = ("Make sure input", "does not have a `__version__`")
 
 # Longer prompts go through in pieces: activation memory follows the largest shapes of a profile.
 PREFILL_TOKENS = 1024
 PREFILL_LOGITS = 256
+
+_loggers: dict[Any, Any] = {}
 
 
 @dataclass(frozen=True)

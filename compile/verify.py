@@ -135,9 +135,12 @@ def verify_package(package: Path) -> Verification:
     """
     manifest = read_manifest(package)
     check_files(package, manifest)
-    recorded = read_verification(package)
+    recorded = read_verification(package, manifest)
     golden = read_golden(package / GOLDEN)
-    found = {name: _again(package, name, proof, golden) for name, proof in recorded.backends.items()}
+    found = {
+        name: _again(package, name, manifest.backends[name].file, proof, golden)
+        for name, proof in recorded.backends.items()
+    }
     completed = [
         name
         for name, proof in found.items()
@@ -150,26 +153,32 @@ def verify_package(package: Path) -> Verification:
     return recorded.model_copy(update={"backends": found})
 
 
-def read_verification(package: Path) -> Verification:
+def read_verification(package: Path, manifest: Manifest) -> Verification:
     """Read verification.json.
 
     Raises:
-        PackageError: it is missing or damaged.
+        PackageError: it is missing or damaged, or speaks of other backends than the manifest.
     """
     try:
-        return Verification.model_validate(read_json(package / VERIFICATION))
+        verification = Verification.model_validate(read_json(package / VERIFICATION))
     except (DataError, ValidationError) as error:
         raise PackageError(f"{package / VERIFICATION} is damaged: {error}") from None
+    if verification.backends.keys() != manifest.backends.keys():
+        raise PackageError(
+            f"{package / VERIFICATION}: expected the manifest's backends {', '.join(manifest.backends)}, but found "
+            f"{', '.join(verification.backends)}"
+        )
+    return verification
 
 
-def _again(package: Path, name: str, proof: BackendProof, golden: Reference) -> BackendProof:
+def _again(package: Path, name: str, file: str, proof: BackendProof, golden: Reference) -> BackendProof:
     found = _measured(name, open_measurable(package, name), golden)
     if not found.mean_kl <= proof.bound:
         raise VerificationError(_over(name, proof.weights, proof.bound, found))
     if name not in TENSORRT_TARGETS:
         return proof.model_copy(update={"run": found})
     try:
-        engine = open_engine(package)
+        engine = open_engine(package, file)
     except DeviceError:
         return proof.model_copy(update={"graph": found})
     run = _measured(name, engine, golden)

@@ -33,7 +33,7 @@ def package(built: Path, tmp_path: Path) -> Path:
 
 
 def test_a_package_is_proven_again_from_what_it_carries(package: Path) -> None:
-    recorded = read_verification(package)
+    recorded = read_verification(package, read_manifest(package))
     before = {path: path.read_bytes() for path in package.rglob("*") if path.is_file()}
     found = verify_package(package)
     for name, proof in found.backends.items():
@@ -112,8 +112,9 @@ def test_wrong_weights_under_right_hashes_fail_the_proof(package: Path) -> None:
         ("golden.safetensors", lambda data: data[: len(data) // 2]),
         ("verification.json", lambda data: b"{}"),
         ("verification.json", lambda data: b"not json"),
+        ("verification.json", lambda data: data.replace(b'"cpu"', b'"npu"')),
     ],
-    ids=["golden cut", "verification empty", "verification no json"],
+    ids=["golden cut", "verification empty", "verification no json", "verification of another backend"],
 )
 def test_a_damaged_proof_under_right_hashes_is_refused(
     package: Path, name: str, damage: Callable[[bytes], bytes]
@@ -137,6 +138,6 @@ def test_an_engine_that_no_gpu_has_run_stays_pending(tmp_path: Path) -> None:
         assert (package / "verification.json").read_bytes() == before
     else:  # a GPU is here, and its driver runs the engine
         assert proof.run is not None
-        assert read_verification(package).backends["tensorrt-rtx"].status == "passed"
+        assert read_verification(package, read_manifest(package)).backends["tensorrt-rtx"].status == "passed"
         assert read_manifest(package).backends["tensorrt-rtx"].status == "passed"
         verify_package(package)
