@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 
 namespace castline::json {
 namespace {
@@ -14,6 +15,9 @@ class Parser {
   Parser(std::string_view text, std::string_view where) : text_(text), where_(where) {}
 
   Value document() {
+    pos_ = utf8::valid_prefix(text_);
+    if (pos_ != text_.size()) fail("expected UTF-8");
+    pos_ = 0;
     Value v = value(0);
     skip_space();
     if (pos_ != text_.size()) fail("expected the end of the document");

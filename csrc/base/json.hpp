@@ -51,8 +51,8 @@ class Value {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> data_;
 };
 
-/// Parses one document of UTF-8 text. Integers that fit 64 bits stay integers. Nesting is limited to
-/// 256 levels. Throws a data error `[where] … at byte N`.
+/// Parses one document; text that is not UTF-8 is an error. Integers that fit 64 bits stay integers. Nesting
+/// is limited to 256 levels. Throws a data error `[where] … at byte N`.
 Value parse(std::string_view text, std::string_view where);
 
 }  // namespace castline::json

@@ -5,7 +5,6 @@
 
 #include "base/error.hpp"
 #include "base/json.hpp"
-#include "base/utf8.hpp"
 #include "tokenizer/nfc.hpp"
 
 namespace castline::tokenizer {
@@ -272,9 +271,6 @@ void read_decoder(const Value& root) {
 
 TokenizerFile read_tokenizer_json(std::string_view json) {
   if (json.size() >= kMaxBytes) fail("expected a file below 1 GiB", std::to_string(json.size()) + " bytes");
-  if (const std::size_t valid = utf8::valid_prefix(json); valid != json.size()) {
-    fail("expected UTF-8", "an ill-formed byte at offset " + std::to_string(valid));
-  }
   const Value root = json::parse(json, kWhere);
   TokenizerFile file;
   read_model(root, file);
