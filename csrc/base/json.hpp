@@ -52,7 +52,7 @@ class Value {
 };
 
 /// Parses one document; text that is not UTF-8 is an error. Integers that fit 64 bits stay integers. Nesting
-/// is limited to 256 levels. Throws a data error `[where] … at byte N`.
+/// is limited to 256 levels. Throws a data error `[where] … at offset N`.
 Value parse(std::string_view text, std::string_view where);
 
 }  // namespace castline::json

@@ -118,9 +118,13 @@ std::string random_text(std::mt19937_64& random, std::size_t longest) {
 
 void test_any_bytes(const Tokenizer& tokenizer) {
   std::mt19937_64 random(1);
-  std::vector<std::string> texts;
-  for (int i = 0; i < 3000; ++i) texts.push_back(random_text(random, 400));
-  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  std::vector<std::vector<char>> texts;  // exactly their bytes: a sanitizer sees one read too many
+  for (int i = 0; i < 3000; ++i) {
+    const std::string text = random_text(random, 400);
+    texts.emplace_back(text.begin(), text.end());
+  }
+  std::vector<std::string_view> views;
+  for (const auto& text : texts) views.emplace_back(text.data(), text.size());
   const auto once = tokenizer.encode_batch(views, 1);
   for (const int threads : {2, 5}) CHECK(tokenizer.encode_batch(views, threads) == once);
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -136,7 +140,8 @@ void test_any_bytes(const Tokenizer& tokenizer) {
 /// A file that was damaged is refused or works; the sanitizers see to the rest.
 bool survives(const std::string& json) {
   try {
-    const Tokenizer tokenizer = Tokenizer::from_json(json);
+    const std::vector<char> file(json.begin(), json.end());
+    const Tokenizer tokenizer = Tokenizer::from_json({file.data(), file.size()});
     const auto ids = encode(tokenizer, "the <s> 12 e\xCC\x81\xE4\xB8\xAD\n it's", true);
     return tokenizer.decode(ids).size() < 1000;
   } catch (const castline::Error& error) {
