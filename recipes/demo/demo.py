@@ -55,7 +55,12 @@ def show(corpus: Any, run: Any, package: Any, bench: Any, sample: Any, seconds: 
     table = Table(title="castline demo", box=box.SIMPLE_HEAD, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    groups = (_corpus(corpus), _training(run), _package(package, bench), [("sample", " ".join((PROMPT + sample["text"]).split()))])
+    groups = (
+        _corpus(corpus),
+        _training(run),
+        _package(package, bench),
+        [("sample", " ".join((PROMPT + sample["text"]).split()))],
+    )
     for group in groups:
         for name, value in group:
             table.add_row(name, Text(value))
