@@ -5,8 +5,10 @@ traceback. Anything unforeseen is a bug: it keeps its traceback and leaves with 
 """
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType, TracebackType
 from typing import ParamSpec
 
 import typer
@@ -25,7 +27,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with _KeepInterrupts():
+                command(*args, **kwargs)
             sys.stdout.flush()
         except CastlineError as error:
             _fail(str(error), error.exit_code)
@@ -46,6 +49,28 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             _fail(f"no space left on the disk{where}; free some space and run again", DeviceError.exit_code)
 
     return wrapper
+
+
+class _KeepInterrupts:
+    """Inside, Ctrl-C ends in a KeyboardInterrupt, also where a library's C code makes another error of it."""
+
+    def __enter__(self) -> None:
+        self._seen = False
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._before)
+        if self._seen and isinstance(error, Exception) and not isinstance(error, CastlineError):
+            raise KeyboardInterrupt from error
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._seen = True
+        raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int, label: str = "error") -> None:
