@@ -5,15 +5,12 @@ values of the rules they implement. Light to import: pydantic only.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from castline.corpus.rules.config import RulesConfig
 from castline.recipe import Table
-
-MARKUP_LANGUAGES = frozenset({"markdown", "restructuredtext", "tex"})  # prose, whatever the source's kind
 
 Kind = Literal["text", "code", "chat"]
 Format = Literal["auto", "txt", "md", "html", "jsonl", "parquet", "code"]
@@ -51,168 +48,6 @@ class Source(Table):
     def field(self) -> str:
         """The field that holds the text of a jsonl or parquet record."""
         return self.text_field or ("messages" if self.kind == "chat" else "text")
-
-
-class Bounds(Table):
-    """The values of one measurement with which a document is kept; a bound that is not set does not hold.
-
-    In a recipe, `false` instead of a table takes both bounds away.
-    """
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Bounds":
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"expected min ≤ max, but got min {self.min:g} and max {self.max:g}")
-        return self
-
-    def allow(self, value: float) -> bool:
-        """Whether a document with this value is kept."""
-        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
-
-
-def at_least(value: float) -> Bounds:
-    """Keep values of at least `value`."""
-    return Bounds(min=value)
-
-
-def at_most(value: float) -> Bounds:
-    """Keep values of at most `value`."""
-    return Bounds(max=value)
-
-
-class RuleSet(Table):
-    """Rules by the name of the measurement they look at; a recipe may change one bound and keep the rest."""
-
-    enabled: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        merged = dict(values)
-        for name, field in cls.model_fields.items():
-            given = values.get(name)
-            if not isinstance(field.default, Bounds):
-                continue
-            if given is False:
-                merged[name] = {}
-            elif isinstance(given, dict):
-                merged[name] = {**field.default.model_dump(), **given}
-        return merged
-
-    def bounds(self) -> Iterator[tuple[str, Bounds]]:
-        """The measurements this set looks at with their bounds, in order."""
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, Bounds) and value != Bounds():
-                yield name, value
-
-
-class GopherQuality(RuleSet):
-    """Gopher's quality rules (Rae et al. 2021, appendix A), for text in languages written with spaces.
-
-    `english_stop_words` (of the, be, to, of, and, that, have, with) holds for English only.
-    """
-
-    words: Bounds = Bounds(min=50, max=100_000)
-    mean_word_length: Bounds = Bounds(min=3, max=10)
-    hash_to_word_ratio: Bounds = at_most(0.1)
-    ellipsis_to_word_ratio: Bounds = at_most(0.1)
-    bullet_line_fraction: Bounds = at_most(0.9)
-    ellipsis_line_fraction: Bounds = at_most(0.3)
-    alphabetic_word_fraction: Bounds = at_least(0.8)
-    english_stop_words: Bounds = at_least(2)
-
-
-class GopherRepetition(RuleSet):
-    """Gopher's repetition rules (Rae et al. 2021, appendix A), for text in any language."""
-
-    duplicate_line_fraction: Bounds = at_most(0.30)
-    duplicate_paragraph_fraction: Bounds = at_most(0.30)
-    duplicate_line_character_fraction: Bounds = at_most(0.20)
-    duplicate_paragraph_character_fraction: Bounds = at_most(0.20)
-    top_2_gram_character_fraction: Bounds = at_most(0.20)
-    top_3_gram_character_fraction: Bounds = at_most(0.18)
-    top_4_gram_character_fraction: Bounds = at_most(0.16)
-    duplicate_5_gram_character_fraction: Bounds = at_most(0.15)
-    duplicate_6_gram_character_fraction: Bounds = at_most(0.14)
-    duplicate_7_gram_character_fraction: Bounds = at_most(0.13)
-    duplicate_8_gram_character_fraction: Bounds = at_most(0.12)
-    duplicate_9_gram_character_fraction: Bounds = at_most(0.11)
-    duplicate_10_gram_character_fraction: Bounds = at_most(0.10)
-
-
-class ChineseQuality(RuleSet):
-    """The counterpart of Gopher's quality rules for Chinese, where a Han character counts as a word.
-
-    Word length means nothing there. Punctuation stands between fewer words, so more of the tokens are marks.
-    """
-
-    words: Bounds = Bounds(min=50, max=100_000)
-    hash_to_word_ratio: Bounds = at_most(0.1)
-    ellipsis_to_word_ratio: Bounds = at_most(0.1)
-    bullet_line_fraction: Bounds = at_most(0.9)
-    ellipsis_line_fraction: Bounds = at_most(0.3)
-    alphabetic_word_fraction: Bounds = at_least(0.7)
-    chinese_stop_words: Bounds = at_least(2)
-
-
-class CodeQuality(RuleSet):
-    """File-level rules for code (Kocetkov et al. 2022): minified, generated and data files go.
-
-    The line lengths do not hold for markdown and its like, where a line may be a paragraph.
-    """
-
-    characters: Bounds = Bounds(min=50, max=1_000_000)
-    mean_line_length: Bounds = at_most(100)
-    max_line_length: Bounds = at_most(1000)
-    alphanumeric_fraction: Bounds = at_least(0.25)
-    autogenerated: Bounds = at_most(0)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One bound on one measurement, with the name under which a decision cites it."""
-
-    name: str  # "gopher_quality.words"
-    measurement: str
-    bounds: Bounds
-
-
-class RulesConfig(Table):
-    """`[rules.…]`: which documents are good enough, by the source's kind and language."""
-
-    gopher_quality: GopherQuality = GopherQuality()
-    gopher_repetition: GopherRepetition = GopherRepetition()
-    chinese_quality: ChineseQuality = ChineseQuality()
-    code_quality: CodeQuality = CodeQuality()
-
-    def for_documents(self, kind: str, language: str) -> list[Rule]:
-        """The rules that hold for documents of this kind and language, in the order they are tried."""
-        names = {
-            ("code", False): ["code_quality"],
-            ("text", True): ["chinese_quality", "gopher_repetition"],
-            ("text", False): ["gopher_quality", "gopher_repetition"],
-        }.get((kind, kind == "text" and language == "zh"), [])
-        return [
-            Rule(f"{name}.{measurement}", measurement, bounds)
-            for name in names
-            if (rules := getattr(self, name)).enabled
-            for measurement, bounds in rules.bounds()
-            if _applies(measurement, language)
-        ]
-
-
-def _applies(measurement: str, language: str) -> bool:
-    if measurement == "english_stop_words":
-        return language == "en"
-    if measurement.endswith("_line_length"):
-        return language not in MARKUP_LANGUAGES
-    return True
 
 
 class DedupConfig(Table):

@@ -15,20 +15,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from castline.corpus.config import CorpusConfig, RulesConfig
+from castline.corpus.config import CorpusConfig
 from castline.corpus.deduplicate import CLUSTERS
+from castline.corpus.rules.apply import PASSED, Flags, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
 from castline.corpus.tables import read_table, write_table
 from castline.errors import DataError
 
 EXACT_DUPLICATE = "exact_duplicate"
 NEAR_DUPLICATE = "near_duplicate"
-PASSED = ""
 
 Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Names = npt.NDArray[np.object_]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -94,28 +91,6 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
         write_table(out / "decisions" / name, decisions.slice(start, len(identity)))
         start += len(identity)
     return {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
-
-
-def apply_rules(table: pa.Table, config: RulesConfig) -> tuple[Names, Floats, Floats]:
-    """The first rule that each document of a measurement table breaks (`PASSED` for none).
-
-    Returns:
-        Arrays of shape [documents]: the rule's name, the value measured, the threshold missed (NaN for none).
-    """
-    broken: Names = np.full(len(table), PASSED, dtype=object)
-    value = np.full(len(table), np.nan)
-    threshold = np.full(len(table), np.nan)
-    kinds, languages = _column(table, "kind", "O"), _column(table, "language", "O")
-    for kind, language in sorted(set(zip(kinds, languages, strict=True))):
-        group = (kinds == kind) & (languages == language)
-        for rule in config.for_documents(kind, language):
-            measured = table[rule.measurement].to_numpy().astype(np.float64)
-            low = -np.inf if rule.bounds.min is None else rule.bounds.min
-            high = np.inf if rule.bounds.max is None else rule.bounds.max
-            for missed, bound in ((measured < low, low), (measured > high, high)):
-                rows = group & (broken == PASSED) & missed
-                broken[rows], value[rows], threshold[rows] = rule.name, measured[rows], bound
-    return broken, value, threshold
 
 
 def _representatives(cluster: Integers, passed: Flags, size: Integers) -> Integers:

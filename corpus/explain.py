@@ -22,7 +22,7 @@ class RuleCheck:
     """One rule that looked at the document."""
 
     rule: str
-    value: float
+    value: float | None  # None: not measured for this document
     min: float | None
     max: float | None
     passed: bool
@@ -89,7 +89,7 @@ def explain_document(out: Path, prefix: str) -> Explanation:
             rule.bounds.max,
             rule.bounds.allow(measured[rule.measurement]),
         )
-        for rule in config.rules.for_documents(measured["kind"], measured["language"])
+        for rule in config.rules.for_documents(measured["kind"], measured["language"], measured)
     ]
     described = {"id", "source", "kind", "language", "path", "record", "content_hash"}
     return Explanation(

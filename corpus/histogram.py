@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from castline.corpus.config import Bounds
+from castline.corpus.rules.rule_set import Bounds
 
 BINS = 48
 LOGARITHMIC_FROM = 50  # times between the 1st and the 99th percentile of a count

@@ -12,14 +12,15 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from castline.corpus.config import CorpusConfig, Rule
-from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, PASSED
+from castline.corpus.config import CorpusConfig
+from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE
 from castline.corpus.documents import read_documents
 from castline.corpus.histogram import Histogram, histogram
 from castline.corpus.manifest import read_manifest
+from castline.corpus.rules.apply import PASSED, Flags, rules_by_group
+from castline.corpus.rules.rule_set import Rule
 from castline.corpus.tables import read_table
 from castline.files import write_text
 from castline.recipe import parse
@@ -155,19 +156,17 @@ class _Decisions:
 
 def _histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
     """For every rule set that looked at documents, the histograms of its measurements."""
-    paths = sorted((out / "measurements").glob("*.parquet"))
-    groups = pa.concat_tables([read_table(path, ["kind", "language"]) for path in paths])
-    kinds, languages = (np.array(groups[name].to_pylist()) for name in ("kind", "language"))
-    rows: dict[Rule, npt.NDArray[np.bool_]] = {}
-    for kind, language in sorted(set(zip(kinds.tolist(), languages.tolist(), strict=True))):
-        group = (kinds == kind) & (languages == language)
-        for rule in config.rules.for_documents(kind, language):
-            rows[rule] = rows.get(rule, np.zeros(len(kinds), dtype=bool)) | group
-    columns = sorted({rule.measurement for rule in rows})
-    table = pa.concat_tables([read_table(path, columns) for path in paths])
+    table = pa.concat_tables([read_table(path) for path in sorted((out / "measurements").glob("*.parquet"))])
+    rows: dict[Rule, Flags] = {}
+    for group, rules in rules_by_group(table, config.rules):
+        for rule in rules:
+            rows[rule] = rows.get(rule, np.zeros(len(table), dtype=bool)) | group
     result: dict[str, list[Histogram]] = {}
     for rule, chosen in rows.items():
         values = table[rule.measurement].to_numpy()[chosen]
+        values = values[~np.isnan(values.astype(np.float64))]
+        if not len(values):
+            continue
         result.setdefault(_title(rule.name), []).append(histogram(rule.measurement, values, rule.bounds))
     return result
 

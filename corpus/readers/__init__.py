@@ -7,13 +7,14 @@ file's name where that is `auto`; `.gz` and `.zst` are unpacked on the way, what
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from castline.corpus.config import MARKUP_LANGUAGES, Source
+from castline.corpus.config import Source
 from castline.corpus.documents import Document, Reason, Reject, UnreadableError
 from castline.corpus.readers.jsonl import read_jsonl
 from castline.corpus.readers.languages import file_language, programming_language
 from castline.corpus.readers.parquet import read_parquet
 from castline.corpus.readers.record import Origin
 from castline.corpus.readers.text import read_code, read_html, read_text
+from castline.corpus.rules.code import MARKUP_LANGUAGES
 from castline.corpus.sources import SourceFile
 
 Reader = Callable[[Origin], Iterator[Document | Reject]]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from castline.corpus.build import CorpusSummary
-from castline.corpus.config import CorpusConfig, RulesConfig
+from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import decide
 from castline.corpus.documents import document_id
+from castline.corpus.rules.config import RulesConfig
 from castline.corpus.tables import read_table
 from castline.errors import DataError
 
@@ -44,7 +45,7 @@ def test_every_decision_follows_from_the_measurements(built: CorpusSummary, conf
     for row in documents.values():
         broken = [
             (rule, row[rule.measurement])
-            for rule in config.rules.for_documents(row["kind"], row["language"])
+            for rule in config.rules.for_documents(row["kind"], row["language"], row)
             if not rule.bounds.allow(row[rule.measurement])
         ]
         if broken:

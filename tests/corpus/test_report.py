@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castline.corpus.build import CorpusSummary
-from castline.corpus.config import Bounds
 from castline.corpus.histogram import histogram
 from castline.corpus.plan import plan_corpus
 from castline.corpus.report import format_number, funnel, write_report
+from castline.corpus.rules.rule_set import Bounds
 from castline.errors import DataError
 
 from .conftest import SOURCES, configure

@@ -1,0 +1,44 @@
+"""The `[rules.…]` tables of a recipe. Light to import: pydantic only."""
+
+from collections.abc import Collection
+
+from castline.corpus.rules.chinese import ChineseQuality
+from castline.corpus.rules.code import CodeQuality
+from castline.corpus.rules.gopher import GopherQuality, GopherRepetition
+from castline.corpus.rules.rule_set import Rule, RuleSet
+from castline.errors import DataError
+from castline.recipe import Table
+
+
+class RulesConfig(Table):
+    """`[rules.…]`: which documents are good enough. Sets are tried in this order, and their rules in theirs."""
+
+    gopher_quality: GopherQuality = GopherQuality()
+    chinese_quality: ChineseQuality = ChineseQuality()
+    gopher_repetition: GopherRepetition = GopherRepetition()
+    code_quality: CodeQuality = CodeQuality()
+
+    def for_documents(self, kind: str, language: str, columns: Collection[str]) -> list[Rule]:
+        """The rules that hold for documents of this kind and language, in the order they are tried.
+
+        Args:
+            kind: of the documents.
+            language: of the documents.
+            columns: what was measured.
+
+        Raises:
+            DataError: a set that is not optional looks at something that was not measured.
+        """
+        found: list[Rule] = []
+        for set_name, rule_set in self:
+            if not isinstance(rule_set, RuleSet):
+                continue
+            for name, column, bounds in rule_set.rules(kind, language):
+                if column in columns:
+                    found.append(Rule(f"{set_name}.{name}", column, bounds))
+                elif not rule_set.optional:
+                    raise DataError(
+                        f"rules.{set_name}.{name}: expected a measurement '{column}', but this corpus has none; "
+                        "measure it again with `castline corpus build --force`, or turn the rule off (= false)"
+                    )
+        return found
