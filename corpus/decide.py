@@ -2,7 +2,8 @@
 
 Writes `decisions/TASK-PART.parquet`, row by row beside the measurements: `kept`, and for a document that is
 not the `rule` that drops it, with the `value` it measured and the `threshold` it missed, or the document
-that it is a `duplicate_of`; its `cluster`; and the `split` of a kept one.
+that it is a `duplicate_of`; its `cluster`; and for a kept one the `split`, and its `repeats`: how
+often one pass over its source reads it.
 """
 
 from collections import Counter
@@ -84,6 +85,7 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
             "duplicate_of": _strings(np.where(duplicate, ids[stays], b"")),
             "cluster": _strings(clusters),
             "split": pa.array(split, pa.string()).dictionary_encode(),
+            "repeats": kept.astype(np.int64),
         }
     )
     start = 0

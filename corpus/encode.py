@@ -1,6 +1,6 @@
-"""The fifth stage: the kept documents as tokens, part by part, where the shards are then made from.
+"""The fifth stage: the selected documents as tokens, part by part, where the shards are then made from.
 
-`.castline/tokens/TASK-PART.tokens` holds the tokens of a part's kept documents in reading order, each with the
+`.castline/tokens/TASK-PART.tokens` holds the tokens of a part's selected documents in order, each with the
 end-of-text token behind it; `.castline/tokens/TASK-PART.npy` their number per document (int64). Both go
 when the corpus is finished.
 """
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from castline import _C
-from castline.corpus.documents import Document, read_documents
+from castline.corpus.documents import Document
 from castline.corpus.measure import Part
+from castline.corpus.selected import selected_documents
 from castline.corpus.shards import token_dtype
 from castline.corpus.sources import WORKSPACE
 from castline.corpus.special_tokens import END_OF_TEXT, plain_pieces
-from castline.corpus.tables import read_table
 from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
 from castline.files import atomic_write, sha256_file
@@ -33,16 +33,16 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class _Job:
-    part: str
+    part: Part
     out: Path
     tokenizer_sha256: str
 
 
 def encode_documents(parts: list[Part], workspace: Workspace, depends_on: Any, workers: Workers) -> None:
-    """Encode the kept documents of every part that is not encoded yet.
+    """Encode the selected documents of every part that is not encoded yet.
 
     Args:
-        parts: of the corpus, in order.
+        parts: what is selected, in order.
         workspace: of the corpus.
         depends_on: what identifies the tokenizer and the decisions.
         workers: to share the work.
@@ -51,7 +51,7 @@ def encode_documents(parts: list[Part], workspace: Workspace, depends_on: Any, w
     todo = [part for part in parts if workspace.load(f"encode/{part.name}", keys[part.name]) is None]
     with progress("encoding", sum(part.documents for part in todo), "documents") as advance:
         sha256 = sha256_file(workspace.out / "tokenizer.json")
-        jobs = [_Job(part.name, workspace.out, sha256) for part in todo]
+        jobs = [_Job(part, workspace.out, sha256) for part in todo]
         for number, _ in workers.run(_run, jobs):
             name = todo[number].name
             workspace.save(f"encode/{name}", keys[name], {}, token_files(workspace.out, name))
@@ -73,9 +73,9 @@ def _run(job: _Job) -> None:
     end = tokenizer.encode(END_OF_TEXT)
     dtype = token_dtype(tokenizer.vocab_size)
     lengths: list[int] = []
-    tokens_path, lengths_path = token_files(job.out, job.part)
+    tokens_path, lengths_path = token_files(job.out, job.part.name)
     with atomic_write(tokens_path) as file:
-        for batch in _kept(job.out, job.part):
+        for batch in _batches(job.out, job.part):
             for tokens in encode(tokenizer, batch):
                 file.write(np.append(tokens, end).astype(dtype).tobytes())
                 lengths.append(len(tokens) + 1)
@@ -90,12 +90,10 @@ def encode(tokenizer: _C.Tokenizer, documents: list[Document]) -> list[npt.NDArr
     return [next(encoded) if len(group) == 1 else np.concatenate([next(encoded) for _ in group]) for group in pieces]
 
 
-def _kept(out: Path, part: str) -> Iterator[list[Document]]:
-    kept = read_table(out / "decisions" / f"{part}.parquet", ["kept"])["kept"].to_pylist()
+def _batches(out: Path, part: Part) -> Iterator[list[Document]]:
     batch = []
-    for document, wanted in zip(read_documents(out / "documents" / f"{part}.jsonl.zst"), kept, strict=True):
-        if wanted:
-            batch.append(document)
+    for document in selected_documents(out, part):
+        batch.append(document)
         if len(batch) == BATCH:
             yield batch
             batch = []

@@ -42,6 +42,7 @@ class Part:
     source: str
     documents: int
     sha256: dict[str, str]
+    packed: bool = False  # packed from other parts (code/repositories.py)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The training order: how often each source is read, to the token, and in which order.
 
-A source of weight w is read w times: as many whole passes as fit, then a random part of it. With a total budget
+A source of weight w is read w times: as many whole passes as fit, then a random part of one. A pass reads every
+document as often as its repeats say: once, or more where its quality earns that. With a total budget
 the weights are scaled, so that the sources' shares stay and the sum is exact. A document that does not fit the
 rest of a budget is cut.
 """
@@ -28,6 +29,7 @@ class Mixture:
 
 def mix(
     lengths: dict[str, Integers],
+    repeats: dict[str, Integers],
     weights: dict[str, float],
     total: int | None,
     seed: int,
@@ -36,20 +38,21 @@ def mix(
 
     Args:
         lengths: per source, the tokens of each of its documents; documents are numbered through all sources.
-        weights: per source, how many times its tokens are read.
+        repeats: per source, how often one pass reads each of its documents.
+        weights: per source, how many passes over it are read.
         total: the exact sum of tokens, or None for what the weights give.
         seed: decides which documents a partial pass holds, and the order.
 
     Raises:
         RecipeError: there is nothing to read: no weight is above zero where there are tokens.
     """
-    available = {source: int(tokens.sum()) for source, tokens in lengths.items()}
+    available = {source: int((tokens * repeats[source]).sum()) for source, tokens in lengths.items()}
     targets = budgets(available, weights, total)
     documents: list[Integers] = []
     tokens: list[Integers] = []
     offset = 0
     for source, length in lengths.items():
-        numbers, taken = _passes(length, targets[source], _random(seed, source))
+        numbers, taken = _passes(length, repeats[source], targets[source], _random(seed, source))
         documents.append(numbers + offset)
         tokens.append(taken)
         offset += len(length)
@@ -59,7 +62,7 @@ def mix(
 
 
 def budgets(available: dict[str, int], weights: dict[str, float], total: int | None) -> dict[str, int]:
-    """How many tokens to read of each source.
+    """How many tokens to read of each source, of which one pass reads `available`.
 
     Rounded by the largest remainder, so that they sum to the total exactly.
     """
@@ -76,13 +79,14 @@ def budgets(available: dict[str, int], weights: dict[str, float], total: int | N
     return result
 
 
-def _passes(length: Integers, target: int, random: np.random.Generator) -> tuple[Integers, Integers]:
+def _passes(length: Integers, repeats: Integers, target: int, random: np.random.Generator) -> tuple[Integers, Integers]:
     """Documents (by number) and tokens of each that sum to `target`."""
     if target == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    whole, rest = divmod(target, int(length.sum()))
-    numbers = np.tile(np.arange(len(length)), whole)
-    chosen = random.permutation(len(length))
+    one_pass = np.repeat(np.arange(len(length)), repeats)
+    whole, rest = divmod(target, int(length[one_pass].sum()))
+    numbers = np.tile(one_pass, whole)
+    chosen = random.permutation(one_pass)
     ends = np.cumsum(length[chosen])
     chosen = chosen[: int(np.searchsorted(ends, rest)) + 1] if rest else chosen[:0]
     taken = length[chosen]

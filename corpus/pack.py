@@ -11,9 +11,9 @@ from castline.corpus.config import CorpusConfig
 from castline.corpus.encode import token_files
 from castline.corpus.measure import Part
 from castline.corpus.mix import mix
+from castline.corpus.selected import selected_table
 from castline.corpus.shards import ShardInfo, ShardWriter, token_dtype, write_manifest
 from castline.corpus.split import HELD_OUT, TRAIN
-from castline.corpus.tables import read_table
 from castline.corpus.tokenizer import TokenizerInfo
 from castline.files import sha256_file
 from castline.progress import progress
@@ -21,13 +21,14 @@ from castline.progress import progress
 
 @dataclass(frozen=True)
 class _Encoded:
-    """The kept documents of one source and split: one row each."""
+    """The selected documents of one source and split: one row each."""
 
     id: npt.NDArray[np.object_]
     language: npt.NDArray[np.object_]
     part: npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]  # of its tokens, in the part's token file
     tokens: npt.NDArray[np.int64]
+    repeats: npt.NDArray[np.int64]  # how often one pass over the source reads it
 
     def __len__(self) -> int:
         return len(self.id)
@@ -51,6 +52,7 @@ def pack_shards(
     train = splits[TRAIN]
     mixture = mix(
         {source: documents.tokens for source, documents in train.items()},
+        {source: documents.repeats for source, documents in train.items()},
         {source.name: source.weight for source in config.sources},
         config.mix.tokens,
         config.seed,
@@ -95,18 +97,15 @@ def _encoded(out: Path, parts: list[Part], source: str, split: str) -> _Encoded:
     for number, part in enumerate(parts):
         if part.source != source:
             continue
-        decisions = read_table(out / "decisions" / f"{part.name}.parquet", ["id", "kept", "split"])
-        languages = read_table(out / "measurements" / f"{part.name}.parquet", ["language"])["language"].to_pylist()
-        kept = np.flatnonzero(decisions["kept"].to_numpy())
+        selected = selected_table(out, part).select(["id", "language", "split", "repeats"]).to_pylist()
         tokens = np.load(token_files(out, part.name)[1])
         starts = np.cumsum(tokens) - tokens
-        ids, splits = decisions["id"].to_pylist(), decisions["split"].to_pylist()
         rows.extend(
-            (ids[row], languages[row], number, start, count)
-            for row, start, count in zip(kept.tolist(), starts.tolist(), tokens.tolist(), strict=True)
-            if splits[row] == split
+            (row["id"], row["language"], number, start, count, row["repeats"])
+            for row, start, count in zip(selected, starts.tolist(), tokens.tolist(), strict=True)
+            if row["split"] == split
         )
-    columns = list(zip(*rows, strict=True)) or [()] * 5
+    columns = list(zip(*rows, strict=True)) or [()] * 6
     return _Encoded(
         *(np.array(column, dtype=object) for column in columns[:2]),
         *(np.array(column, dtype=np.int64) for column in columns[2:]),

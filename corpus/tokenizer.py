@@ -1,4 +1,4 @@
-"""The fourth stage: a byte-level BPE tokenizer trained on the kept documents of the training split.
+"""The fourth stage: a byte-level BPE tokenizer trained on the selected documents of the training split.
 
 Hugging Face tokenizers trains it; `castline._C.Tokenizer` encodes with it. Ids: the 256 bytes, the merges in
 the order they were learnt, the special tokens, and reserved tokens up to a multiple of 128. Written as
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from castline.corpus.config import TokenizerConfig
-from castline.corpus.documents import Document, read_documents
+from castline.corpus.documents import Document
 from castline.corpus.measure import Part
+from castline.corpus.selected import selected_documents, selected_table
 from castline.corpus.special_tokens import END_OF_TEXT, SPECIAL_TOKENS, reserved_token
 from castline.corpus.split import TRAIN
-from castline.corpus.tables import read_table
 from castline.errors import DataError
 from castline.files import write_json, write_text
 from castline.progress import progress
@@ -139,22 +140,16 @@ def _sample_share(out: Path, parts: list[Part], limit: int) -> tuple[float, int]
     """The share of training documents that holds about `limit` bytes, and how many bytes that is."""
     total = 0
     for part in parts:
-        size = read_table(out / "measurements" / f"{part.name}.parquet", ["bytes"])["bytes"].to_numpy()
-        total += int(size[_training_rows(out, part)].sum())
+        table = selected_table(out, part)
+        total += int(table["bytes"].to_numpy()[np.array(table["split"].to_pylist()) == TRAIN].sum())
     return (1.0, total) if total <= limit else (limit / total, limit)
-
-
-def _training_rows(out: Path, part: Part) -> Any:
-    split = read_table(out / "decisions" / f"{part.name}.parquet", ["split"])["split"]
-    return [name == TRAIN for name in split.to_pylist()]
 
 
 def _batches(out: Path, parts: list[Part], share: float, advance: Any) -> Iterator[list[str]]:
     batch: list[str] = []
     for part in parts:
-        documents = read_documents(out / "documents" / f"{part.name}.jsonl.zst")
-        for document, chosen in zip(documents, _training_rows(out, part), strict=True):
-            if not chosen or int(document.id[:13], 16) >= share * 16**13:
+        for document in selected_documents(out, part, TRAIN):
+            if int(document.id[:13], 16) >= share * 16**13:
                 continue
             batch.extend(_without_special_tokens(document))
             advance(len(document.text.encode()))

@@ -1,0 +1,45 @@
+"""What goes on to the tokenizer and the shards: kept documents as they were read, or repositories packed from them.
+
+A part is the one or the other as a whole, because a source's files are packed all or none. Both are read here
+alike: a table with a row per selected document, and their texts in the same order.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from castline.corpus.documents import Document, read_documents
+from castline.corpus.measure import Part
+from castline.corpus.tables import read_table
+
+PACKED = "packed"  # the folder of packed documents: NAME.jsonl.zst, and NAME.parquet with a row for each
+_MEASURED = ["id", "language", "bytes"]
+_DECIDED = ["kept", "split", "repeats"]
+
+
+def selected_table(out: Path, part: Part) -> pa.Table:
+    """The selected documents of a part: `id`, `language`, `bytes`, `split` and `repeats` (times read per pass)."""
+    if part.packed:
+        return read_table(out / PACKED / f"{part.name}.parquet", [*_MEASURED, "split", "repeats"])
+    measured = read_table(out / "measurements" / f"{part.name}.parquet", _MEASURED)
+    decided = read_table(out / "decisions" / f"{part.name}.parquet", _DECIDED)
+    for name in ("split", "repeats"):
+        measured = measured.append_column(name, decided[name])
+    return measured.filter(decided["kept"])
+
+
+def selected_documents(out: Path, part: Part, split: str | None = None) -> Iterator[Document]:
+    """The selected documents of a part, in order; those of one split where it is given."""
+    if part.packed:
+        rows = read_table(out / PACKED / f"{part.name}.parquet", ["split"])
+        wanted = pa.array([True] * len(rows)) if split is None else pc.equal(rows["split"], split)
+        path = out / PACKED / f"{part.name}.jsonl.zst"
+    else:
+        rows = read_table(out / "decisions" / f"{part.name}.parquet", ["kept", "split"])
+        wanted = rows["kept"] if split is None else pc.equal(rows["split"], split)
+        path = out / "documents" / f"{part.name}.jsonl.zst"
+    for document, chosen in zip(read_documents(path), wanted.to_pylist(), strict=True):
+        if chosen:
+            yield document
