@@ -144,6 +144,7 @@ def _show_explanation(explanation: "Explanation") -> None:
             "id": e.id,
             "source": f"{e.source} ({e.kind}, {e.language})",
             "path": f"{e.path} of {e.source_path}" + (f", record {e.record}" if e.record else ""),
+            **e.metadata,
             "decision": fate,
             "split": e.split or None,
             "cluster": f"{e.cluster} ({e.cluster_size} documents)",

@@ -24,6 +24,8 @@ class Source(Table):
     (for code: the programming language, by the file's extension). `weight` says how many times the
     source's tokens are read: 1 once, 2 twice, 0.5 half of them, 0 none. `max_bad` is the largest share of the
     source's records that may be damaged (a broken jsonl line, a truncated file) before the build fails.
+    Of jsonl and parquet, `…_field` names the field that holds what it says; `language_field` counts where
+    `language` is auto.
     """
 
     name: str
@@ -32,6 +34,12 @@ class Source(Table):
     language: str = Field(default="auto", pattern=r"^[a-z][a-z0-9+#_-]*$")
     format: Format = "auto"
     text_field: str = ""  # default: "text", or "messages" for kind "chat"
+    id_field: str = ""  # of records, by default: "id",
+    url_field: str = ""  # "url",
+    date_field: str = ""  # "date" or "timestamp",
+    licence_field: str = ""  # "licence" or "license",
+    language_field: str = ""  # none
+    licence: str = ""  # of all that is in the source, where a record does not name its own
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
     max_bad: float = Field(default=0.0, ge=0.0, le=1.0)
 

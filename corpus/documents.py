@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -65,7 +65,12 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """One text with its provenance; `record` is its number in the file (a line of jsonl counts from 1)."""
+    """One text with its provenance; `record` is its number in the file (a line of jsonl counts from 1).
+
+    `metadata` holds what the source says about the text, as far as it is known: `url`, `date` (UTC, as
+    2024-01-31T12:00:00Z, so that later dates sort later), `licence`, `encoding` (where it is not UTF-8),
+    `record_id` (the record's own).
+    """
 
     id: str
     source: str
@@ -74,6 +79,7 @@ class Document:
     path: str
     record: int
     text: str
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Explanation:
     path: str  # below the fixed part of that glob
     record: int
     text: str
+    metadata: dict[str, str]  # what the source says: url, date, licence, encoding
     kept: bool
     rule: str  # what dropped it; empty for a kept document
     split: str
@@ -80,6 +81,7 @@ def explain_document(out: Path, prefix: str) -> Explanation:
     part, row = _find(out, prefix)
     measured = _row(out / "measurements" / f"{part}.parquet", row)
     decision = _row(out / "decisions" / f"{part}.parquet", row)
+    document = document_at(out / "documents" / f"{part}.jsonl.zst", row)
     identity = decision["id"]
     checks = [
         RuleCheck(
@@ -91,7 +93,7 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         )
         for rule in config.rules.for_documents(measured["kind"], measured["language"], measured)
     ]
-    described = {"id", "source", "kind", "language", "path", "record", "content_hash"}
+    described = {"id", "source", "kind", "language", "path", "record", "url", "date", "content_hash"}
     return Explanation(
         id=identity,
         source=measured["source"],
@@ -100,7 +102,8 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         source_path=next(source.path for source in config.sources if source.name == measured["source"]),
         path=measured["path"],
         record=measured["record"],
-        text=document_at(out / "documents" / f"{part}.jsonl.zst", row).text,
+        text=document.text,
+        metadata=document.metadata,
         kept=decision["kept"],
         rule=decision["rule"],
         split=decision["split"],

@@ -37,6 +37,7 @@ def account(
             raise AssertionError(f"{source.name}: {documents} documents, but {kept} kept and {dropped} dropped")
         accounts[source.name] = {
             "kind": source.kind,
+            "licence": source.licence,
             "weight": source.weight,
             "files": sum(result.files for result in mine),
             "bytes": sum(result.size for result in mine),

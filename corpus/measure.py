@@ -27,7 +27,7 @@ from castline.errors import DataError
 from castline.files import sha256_file
 from castline.progress import progress
 
-FORMAT = 1  # of documents, measurements and rejects; a new number makes every build read its sources again
+FORMAT = 2  # of documents, measurements and rejects; a new number makes every build read its sources again
 PART_CHARACTERS = 16 * 1024 * 1024
 PART_RECORDS = 20_000
 CHINESE_SHARE = 1 / 6  # of letters: as many Han characters as words of five letters
@@ -134,7 +134,7 @@ def _step(task: Task) -> str:
 def _key(task: Task) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "source": task.source.model_dump(include={"name", "kind", "language", "format", "text_field"}),
+        "source": task.source.model_dump(exclude={"path", "weight", "max_bad"}),
         "files": [(file.path, file.size, file.modified_ns) for file in task.files],
         "index": task.index,
     }
@@ -218,6 +218,8 @@ def _write_part(out: Path, name: str, source: str, documents: list[Document], re
         "language": _category([document.language for document in documents]),
         "path": pa.array([document.path for document in documents], pa.string()),
         "record": pa.array([document.record for document in documents], pa.int64()),
+        "url": pa.array([document.metadata.get("url") for document in documents], pa.string()),
+        "date": pa.array([document.metadata.get("date") for document in documents], pa.string()),
         "bytes": pa.array([len(text) for text in texts], pa.int64()),
         "content_hash": pa.array([hashes[at : at + 16] for at in range(0, len(hashes), 16)], pa.binary(16)),
         **{name: pa.array(np.asarray(measured[name])) for name in _C.MEASUREMENTS},

@@ -3,6 +3,7 @@
 from typing import Any
 
 from castline.corpus.documents import Document, Reason, Reject
+from castline.corpus.readers.metadata import record_language, record_metadata
 from castline.corpus.readers.record import Origin
 from castline.corpus.special_tokens import IM_END, IM_START, SPECIAL_TOKENS
 
@@ -18,14 +19,14 @@ def document_of(origin: Origin, record: Any, number: int, at: str) -> Document |
         return origin.reject(Reason.BAD_FIELD, at, detail)
     value = record[field]
     if origin.source.kind == "chat":
-        return _chat(origin, value, number, at)
+        return _chat(origin, value, record, number, at)
     if not isinstance(value, str):
         detail = f"expected '{field}' to be a string, but found {_kind(value)}"
         return origin.reject(Reason.BAD_FIELD, at, detail)
-    return origin.document(value, number, at=at)
+    return _document(origin, value, record, number, at)
 
 
-def _chat(origin: Origin, messages: Any, number: int, at: str) -> Document | Reject:
+def _chat(origin: Origin, messages: Any, record: dict[str, Any], number: int, at: str) -> Document | Reject:
     expected = f"expected '{origin.source.field}' to be a list of objects with strings 'role' and 'content'"
     if not isinstance(messages, list):
         return origin.reject(Reason.BAD_FIELD, at, f"{expected}, but found {_kind(messages)}")
@@ -39,7 +40,12 @@ def _chat(origin: Origin, messages: Any, number: int, at: str) -> Document | Rej
         if found:
             return origin.reject(Reason.SPECIAL_TOKEN, at, f"a message holds the special token {found}")
         turns.append(f"{IM_START}{role}\n{content}{IM_END}\n")
-    return origin.document("".join(turns), number, at=at)
+    return _document(origin, "".join(turns), record, number, at)
+
+
+def _document(origin: Origin, text: str, record: dict[str, Any], number: int, at: str) -> Document | Reject:
+    source = origin.source
+    return origin.document(text, number, record_language(source, record), at, record_metadata(source, record))
 
 
 def _kind(value: Any) -> str:

@@ -1,6 +1,8 @@
 """What every reader shares: where records come from, and turning bytes and strings into documents."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from castline.corpus.config import Source
 from castline.corpus.documents import Document, Reason, Reject, UnreadableError, document_id
@@ -16,7 +18,14 @@ class Origin:
     source: Source
     file: SourceFile
 
-    def document(self, text: str, record: int = 0, language: str | None = None, at: str = "") -> Document | Reject:
+    def document(
+        self,
+        text: str,
+        record: int = 0,
+        language: str | None = None,
+        at: str = "",
+        metadata: Mapping[str, str] = MappingProxyType({}),
+    ) -> Document | Reject:
         """A document of this file, or the reject that says why this text cannot be one."""
         if not text or text.isspace():
             return self.reject(Reason.EMPTY, at=at, detail="there is no text")
@@ -38,6 +47,7 @@ class Origin:
             self.file.path,
             record,
             text,
+            ({"licence": source.licence} if source.licence else {}) | dict(metadata),
         )
 
     def reject(self, reason: Reason, at: str = "", detail: str = "") -> Reject:
