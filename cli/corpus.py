@@ -54,6 +54,10 @@ def build_command(
         print_json({"out": str(out), "reused": summary.reused, **shown})
         return
     _show_accounts(manifest)
+    if "language" not in manifest["annotators"] and config.language.detect:
+        from castline.corpus.annotate.language import HOW_TO_GET_A_MODEL
+
+        note(f"without a language model, only Chinese and English were told apart; {HOW_TO_GET_A_MODEL}")
     note(f"look at {out / 'report.html'}; next: castline train run {recipe} --out run")
 
 

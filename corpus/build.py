@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from castline.corpus import manifest as manifests
+from castline.corpus.annotate.annotator import Annotator
+from castline.corpus.annotate.annotators import identities, make_annotators
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, Outcome, decide
 from castline.corpus.deduplicate import CLUSTERS, PAIRS, find_duplicates
@@ -66,13 +68,14 @@ def build_corpus(
     workspace = Workspace(out)
     _check_folder(out)
     tasks = make_tasks(config.sources, base)
-    finished = _finished(config, tasks, workspace, force)
+    annotators = make_annotators(config, base)
+    finished = _finished(config, tasks, annotators, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
     with workspace.locked(), Workers(workers) as pool:
         (out / manifests.NAME).unlink(missing_ok=True)
         workspace.keep_only("shards", ())
-        results = measure_sources(tasks, workspace, pool)
+        results = measure_sources(tasks, annotators, workspace, pool)
         check_results(
             results, {source.name: source.max_bad if max_bad is None else max_bad for source in config.sources}
         )
@@ -90,6 +93,7 @@ def build_corpus(
             config,
             manifests.account(config, results, outcomes, tokens),
             tokenizer=asdict(tokenizer),
+            annotators=identities(annotators),
             files=_file_hashes(out, parts, decisions),
         )
         write_report(out, manifest)
@@ -105,14 +109,18 @@ def _check_folder(out: Path) -> None:
         raise RecipeError(f"expected an empty folder or a corpus at {out}, but found other files; choose another --out")
 
 
-def _finished(config: CorpusConfig, tasks: list[Task], workspace: Workspace, force: bool) -> dict[str, Any] | None:
+def _finished(
+    config: CorpusConfig, tasks: list[Task], annotators: list[Annotator], workspace: Workspace, force: bool
+) -> dict[str, Any] | None:
     """The manifest of the finished corpus of this very recipe; None when there is work to do."""
     out = workspace.out
     if not (out / manifests.NAME).is_file():
         return None
     manifest = manifests.read_manifest(out)
     differing = manifests.differing_fields(manifest["recipe"], manifests.recipe_values(config))
-    same_files = manifest["totals"]["files"] == sum(len(task.files) for task in tasks) and unchanged(tasks, workspace)
+    same_files = manifest["totals"]["files"] == sum(len(task.files) for task in tasks) and unchanged(
+        tasks, annotators, workspace
+    )
     if not differing and same_files:
         return manifest
     if force:
@@ -123,7 +131,10 @@ def _finished(config: CorpusConfig, tasks: list[Task], workspace: Workspace, for
             + "\n".join(f"  {field}" for field in differing)
             + "\nchoose another --out, or replace it with --force"
         )
-    raise DataError(f"the sources' files have changed since {out} was built; bring it up to date with --force")
+    raise DataError(
+        f"the sources' files have changed since {out} was built, or a file that another table of the recipe names; "
+        "bring it up to date with --force"
+    )
 
 
 def _check_outcomes(outcomes: dict[str, Outcome]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from castline.corpus.annotate.config import LanguageConfig
 from castline.corpus.rules.config import RulesConfig
 from castline.recipe import Table
 
@@ -20,10 +21,11 @@ class Source(Table):
     """One `[[sources]]` table: a set of files that share a kind, a language and a weight.
 
     `path` is a glob, a folder (every file below it) or a file, relative to the recipe. `language` is a code
-    such as `en`, `zh` or `fr`; `auto` tells Chinese from everything else, which is then treated as English
-    (for code: the programming language, by the file's extension). `weight` says how many times the
-    source's tokens are read: 1 once, 2 twice, 0.5 half of them, 0 none. `max_bad` is the largest share of the
-    source's records that may be damaged (a broken jsonl line, a truncated file) before the build fails.
+    such as `en`, `zh` or `fr`; `auto` detects it document by document (`[language]`; for code: the programming
+    language, by the file's extension); `languages` lists the detected languages that are kept, where not all are.
+    `weight` says how many times the source's tokens are read: 1 once, 2 twice, 0.5 half of them, 0 none. `max_bad` is
+    the largest share of the source's records that may be damaged (a broken jsonl line, a truncated file) before the
+    build fails.
     Of jsonl and parquet, `…_field` names the field that holds what it says; `language_field` counts where
     `language` is auto.
     """
@@ -32,6 +34,7 @@ class Source(Table):
     path: str = Field(min_length=1)
     kind: Kind = "text"
     language: str = Field(default="auto", pattern=r"^[a-z][a-z0-9+#_-]*$")
+    languages: tuple[str, ...] = ()
     format: Format = "auto"
     text_field: str = ""  # default: "text", or "messages" for kind "chat"
     id_field: str = ""  # of records, by default: "id",
@@ -105,6 +108,7 @@ class CorpusConfig(Table):
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     sources: tuple[Source, ...]
+    language: LanguageConfig = LanguageConfig()
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -66,7 +66,7 @@ class Explanation:
     cluster_size: int
     matches: list[Match]
     checks: list[RuleCheck]
-    measurements: dict[str, float]
+    measurements: dict[str, float | str | None]  # those of annotators may be text, or missing
     tokens: list[TokenRange]
 
 

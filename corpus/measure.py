@@ -1,4 +1,4 @@
-"""The first stage: read every source once, and measure every document in the same pass.
+"""The first stage: read every source once, annotate and measure every document in the same pass.
 
 Each task writes parts, named TASK-PART: `documents/….jsonl.zst`, `rejects/….jsonl` and `measurements/….parquet`
 (row n belongs to document n). Sorted by name, parts are in reading order. How files are divided into tasks, and
@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from castline import _C
+from castline.corpus.annotate.annotator import Annotator
+from castline.corpus.annotate.annotators import annotate, identities
 from castline.corpus.documents import Document, Reject, write_documents, write_rejects
 from castline.corpus.readers import read_file
 from castline.corpus.sources import Task
@@ -59,20 +61,23 @@ class TaskResult:
     parts: list[Part]
 
 
-def measure_sources(tasks: list[Task], workspace: Workspace, workers: Workers) -> list[TaskResult]:
-    """Read and measure all tasks that are not done yet; returns the results of all, in order."""
+def measure_sources(
+    tasks: list[Task], annotators: list[Annotator], workspace: Workspace, workers: Workers
+) -> list[TaskResult]:
+    """Read, annotate and measure all tasks that are not done yet; returns the results of all, in order."""
     results: dict[int, TaskResult] = {}
+    added = identities(annotators)
     for task in tasks:
-        stored = workspace.load(_step(task), _key(task))
+        stored = workspace.load(_step(task), _key(task, added))
         if stored is not None:
             results[task.index] = _from_json(stored)
     todo = [task for task in tasks if task.index not in results]
     with progress("reading", sum(task.size for task in todo), "B") as advance:
-        jobs = [(task, workspace.out) for task in todo]
+        jobs = [(task, annotators, workspace.out) for task in todo]
         for number, result in workers.run(_run, jobs):
             task = todo[number]
             files = [workspace.out / name for part in result.parts for name in part_files(part.name).values()]
-            workspace.save(_step(task), _key(task), asdict(result), files)
+            workspace.save(_step(task), _key(task, added), asdict(result), files)
             results[task.index] = result
             advance(task.size)
     names = [part.name for result in results.values() for part in result.parts]
@@ -81,11 +86,12 @@ def measure_sources(tasks: list[Task], workspace: Workspace, workers: Workers) -
     return [results[task.index] for task in tasks]
 
 
-def unchanged(tasks: list[Task], workspace: Workspace) -> bool:
-    """Whether the tasks are those that were read; True also when nothing is known about that."""
+def unchanged(tasks: list[Task], annotators: list[Annotator], workspace: Workspace) -> bool:
+    """Whether the tasks are those that were read and annotated; True also when nothing is known about that."""
     if not (workspace.folder / "read").is_dir():
         return True
-    return all(workspace.is_done(_step(task), _key(task)) for task in tasks)
+    added = identities(annotators)
+    return all(workspace.is_done(_step(task), _key(task, added)) for task in tasks)
 
 
 def part_files(name: str) -> dict[str, str]:
@@ -131,12 +137,13 @@ def _step(task: Task) -> str:
     return f"read/{task.index:06d}"
 
 
-def _key(task: Task) -> dict[str, Any]:
+def _key(task: Task, annotators: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "source": task.source.model_dump(exclude={"path", "weight", "max_bad"}),
         "files": [(file.path, file.size, file.modified_ns) for file in task.files],
         "index": task.index,
+        "annotators": annotators,
     }
 
 
@@ -144,8 +151,8 @@ def _from_json(values: dict[str, Any]) -> TaskResult:
     return TaskResult(**{**values, "parts": [Part(**part) for part in values["parts"]]})
 
 
-def _run(job: tuple[Task, Path]) -> TaskResult:
-    task, out = job
+def _run(job: tuple[Task, list[Annotator], Path]) -> TaskResult:
+    task, annotators, out = job
     rejected: Counter[str] = Counter()
     damaged = 0
     first_damage = ""
@@ -157,7 +164,7 @@ def _run(job: tuple[Task, Path]) -> TaskResult:
                 first_damage = first_damage or f"{reject.where}: {reject.detail}"
                 damaged += 1
         name = f"{task.index:06d}-{number:06d}"
-        parts.append(_write_part(out, name, task.source.name, documents, rejects))
+        parts.append(_write_part(out, name, task.source.name, documents, rejects, annotators))
     content = hashlib.sha256()
     for file in task.files:
         content.update(f"{file.path}\0{_content_hash(file.location)}\n".encode())
@@ -202,7 +209,15 @@ def _divide(records: Iterable[Document | Reject]) -> Iterator[tuple[list[Documen
         yield documents, rejects
 
 
-def _write_part(out: Path, name: str, source: str, documents: list[Document], rejects: list[Reject]) -> Part:
+def _write_part(
+    out: Path,
+    name: str,
+    source: str,
+    documents: list[Document],
+    rejects: list[Reject],
+    annotators: list[Annotator],
+) -> Part:
+    documents, annotations = annotate(annotators, documents)
     texts = [document.text.encode() for document in documents]
     measured = _C.measure(texts)
     chinese = measured["han_fraction"] >= CHINESE_SHARE
@@ -223,6 +238,7 @@ def _write_part(out: Path, name: str, source: str, documents: list[Document], re
         "bytes": pa.array([len(text) for text in texts], pa.int64()),
         "content_hash": pa.array([hashes[at : at + 16] for at in range(0, len(hashes), 16)], pa.binary(16)),
         **{name: pa.array(np.asarray(measured[name])) for name in _C.MEASUREMENTS},
+        **annotations,
     }
     paths = {folder: out / file for folder, file in part_files(name).items()}
     write_documents(paths["documents"], documents)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from castline.corpus.annotate.rules import LanguageRules
 from castline.corpus.rules.chinese import ChineseQuality
 from castline.corpus.rules.code import CodeQuality
 from castline.corpus.rules.gopher import GopherQuality, GopherRepetition
@@ -13,6 +14,7 @@ from castline.recipe import Table
 class RulesConfig(Table):
     """`[rules.…]`: which documents are good enough. Sets are tried in this order, and their rules in theirs."""
 
+    language: LanguageRules = LanguageRules()
     gopher_quality: GopherQuality = GopherQuality()
     chinese_quality: ChineseQuality = ChineseQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()

@@ -1,0 +1,17 @@
+"""The rule sets over what annotators measure. Light to import: pydantic only."""
+
+from castline.corpus.rules.rule_set import Bounds, Documents, RuleSet, at_least
+
+
+class LanguageRules(RuleSet):
+    """The languages that a source is there for, and how certain the detection has to be.
+
+    `allowed` holds for sources that list their `languages`; `score` has no bound unless the recipe gives one.
+    """
+
+    documents = Documents(kinds={"text", "chat"})
+    optional = True
+    column_prefix = "language_"
+
+    allowed: Bounds = at_least(1)
+    score: Bounds = Bounds()
