@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from castline.model import ops
 from castline.model.config import ModelConfig
 
-INITIAL_STD = 0.02
-
 
 class Decoder(nn.Module):
     """Token ids to logits.
@@ -198,17 +196,19 @@ class FeedForward(nn.Module):
 def initialize(decoder: Decoder, seed: int) -> None:
     """Fill the parameters for training from scratch: the same seed gives the same bits.
 
-    Matrices are normal with a standard deviation of 0.02; those that write into the residual stream (wo, w2)
-    are smaller by sqrt(2 · layers), so the stream's variance at the start does not grow with depth (GPT-2's
-    rule, as in InternLM). Norm weights are one.
+    Matrices are normal with a standard deviation of sqrt(2 / (5 · hidden_size)) (Nguyen and Salazar, arXiv
+    1910.05895), which suits narrow and wide models alike. Those that write into the residual stream (wo, w2) are
+    smaller by sqrt(2 · layers), so that the stream's variance at the start does not grow with depth (GPT-2's rule).
+    Norm weights are one.
     """
     generator = torch.Generator().manual_seed(seed)
-    residual_std = INITIAL_STD / math.sqrt(2 * decoder.config.num_hidden_layers)
+    matrix_std = math.sqrt(2 / (5 * decoder.config.hidden_size))
+    residual_std = matrix_std / math.sqrt(2 * decoder.config.num_hidden_layers)
     for name, parameter in decoder.named_parameters():
         if parameter.dim() == 1:
             nn.init.ones_(parameter)
         else:
-            std = residual_std if name.endswith(("wo.weight", "w2.weight")) else INITIAL_STD
+            std = residual_std if name.endswith(("wo.weight", "w2.weight")) else matrix_std
             nn.init.normal_(parameter, std=std, generator=generator)
 
 

@@ -1,5 +1,7 @@
 """The decoder: what it computes, document by document."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -102,8 +104,8 @@ def test_initialisation_is_a_function_of_the_seed_and_scaled_as_documented() -> 
     state = first.state_dict()
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in state.items())
     assert not torch.equal(state["output.weight"], other.state_dict()["output.weight"])
-    assert float(state["layers.3.attention.wqkv.weight"].std()) == pytest.approx(0.02, rel=0.03)
-    assert float(state["layers.3.attention.wo.weight"].std()) == pytest.approx(0.02 / 4, rel=0.03)
+    assert float(state["layers.3.attention.wqkv.weight"].std()) == pytest.approx(math.sqrt(2 / 5 / 256), rel=0.03)
+    assert float(state["layers.3.attention.wo.weight"].std()) == pytest.approx(math.sqrt(2 / 5 / 256) / 4, rel=0.03)
     assert torch.equal(state["norm.weight"], torch.ones(256))
 
 
