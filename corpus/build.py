@@ -16,7 +16,7 @@ from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.annotators import identities, make_annotators
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, Outcome, decide
-from castline.corpus.deduplicate import CLUSTERS, PAIRS, find_duplicates
+from castline.corpus.duplicates.search import CLUSTERS, PAIRS, find_duplicates
 from castline.corpus.encode import FOLDER as TOKENS
 from castline.corpus.encode import encode_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from castline.corpus.annotate.config import LanguageConfig
+from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
 from castline.recipe import Table
 
@@ -59,22 +60,6 @@ class Source(Table):
     def field(self) -> str:
         """The field that holds the text of a jsonl or parquet record."""
         return self.text_field or ("messages" if self.kind == "chat" else "text")
-
-
-class DedupConfig(Table):
-    """`[dedup]`: documents that are the same, or nearly (MinHash with every candidate pair verified).
-
-    Near duplicates have a Jaccard similarity of at least `threshold` between their sets of five-word
-    shingles; `recall` is the share of pairs right at the threshold that hashing has to find. Of a cluster,
-    one document stays among those that pass the rules: the `longest`, or the `first` read.
-    """
-
-    exact: bool = True
-    near: bool = True
-    permutations: int = Field(default=128, ge=16, le=1024)
-    threshold: float = Field(default=0.7, gt=0.0, le=1.0)
-    recall: float = Field(default=0.98, gt=0.0, lt=1.0)
-    keep: Literal["longest", "first"] = "longest"
 
 
 class TokenizerConfig(Table):

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from castline.corpus.config import CorpusConfig
-from castline.corpus.deduplicate import CLUSTERS
+from castline.corpus.duplicates.keep import Integers, columns_needed, preferences, representatives
+from castline.corpus.duplicates.search import CLUSTERS
 from castline.corpus.rules.apply import PASSED, Flags, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
 from castline.corpus.tables import read_table, write_table
@@ -25,8 +26,6 @@ from castline.errors import DataError
 
 EXACT_DUPLICATE = "exact_duplicate"
 NEAR_DUPLICATE = "near_duplicate"
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,12 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
     names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
     if not names:
         raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
-    verdicts, identities = [], []
+    verdicts, identities, preferable = [], [], []
     for name in names:
         table = read_table(out / "measurements" / name)
         verdicts.append(apply_rules(table, config.rules))
-        identities.append(table.select(["id", "source", "bytes", "content_hash"]))
+        identities.append(table.select(["id", "source", "content_hash"]))
+        preferable.append(table.select([name for name in columns_needed(config.dedup) if name in table.column_names]))
     rule = np.concatenate([verdict[0] for verdict in verdicts])
     everything = pa.concat_tables(identities)
     ids = _column(everything, "id", "S32")
@@ -63,8 +63,7 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
         raise DataError(f"{out / CLUSTERS}: expected {len(ids)} rows, but found {len(cluster)}; build with --force")
 
     passed = rule == PASSED
-    size = everything["bytes"].to_numpy() if config.dedup.keep == "longest" else np.zeros(len(ids), np.int64)
-    stays = _representatives(cluster, passed, size)
+    stays = representatives(cluster, passed, preferences(preferable, config.dedup))
     kept = passed & (stays == np.arange(len(ids)))
     duplicate = passed & ~kept
     hashes = _column(everything, "content_hash", "V16")
@@ -93,18 +92,6 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
         write_table(out / "decisions" / name, decisions.slice(start, len(identity)))
         start += len(identity)
     return {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
-
-
-def _representatives(cluster: Integers, passed: Flags, size: Integers) -> Integers:
-    """For every document the one that stays of its cluster: of those that passed the largest, then the first.
-
-    Where none passed it is one of the others, and nobody asks.
-    """
-    order = np.lexsort((np.arange(len(cluster)), -size, ~passed, cluster))
-    first = np.unique(cluster[order], return_index=True)[1]
-    representative = np.empty(len(cluster), dtype=np.int64)
-    representative[cluster[order[first]]] = order[first]
-    return representative[cluster]
 
 
 def _cluster_names(ids: npt.NDArray[np.bytes_], cluster: Integers) -> npt.NDArray[np.bytes_]:

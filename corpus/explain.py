@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from castline.corpus.config import CorpusConfig
-from castline.corpus.deduplicate import PAIRS
 from castline.corpus.documents import document_at
+from castline.corpus.duplicates.search import PAIRS
 from castline.corpus.manifest import read_manifest
 from castline.corpus.shards import open_shards
 from castline.corpus.tables import read_table

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from castline import _C
-from castline.corpus.config import DedupConfig
 from castline.corpus.documents import read_documents
+from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.measure import Part
 from castline.corpus.tables import read_table, write_table
 from castline.corpus.workspace import Workspace
@@ -35,7 +35,7 @@ def find_duplicates(parts: list[Part], config: DedupConfig, workspace: Workspace
     """
     key = {
         "format": FORMAT,
-        "dedup": config.model_dump(exclude={"keep"}),
+        "dedup": config.model_dump(exclude={"keep", "best_by"}),
         "documents": [part.sha256["documents"] for part in parts],
     }
     out = workspace.out

@@ -1,0 +1,33 @@
+"""The `[dedup]` table of a recipe. Light to import: pydantic only."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from castline.recipe import Table
+
+
+class DedupConfig(Table):
+    """`[dedup]`: documents that are the same, or nearly (MinHash with every candidate pair verified).
+
+    Near duplicates have a Jaccard similarity of at least `threshold` between their sets of five-word
+    shingles; `recall` is the share of pairs right at the threshold that hashing has to find. Of a cluster, one
+    document stays among those that pass the rules: the `longest`, the `newest` by date, the `best` in the
+    measurement `best_by` (the highest), or the `first` read. Equals: the longest, then the first.
+    """
+
+    exact: bool = True
+    near: bool = True
+    permutations: int = Field(default=128, ge=16, le=1024)
+    threshold: float = Field(default=0.7, gt=0.0, le=1.0)
+    recall: float = Field(default=0.98, gt=0.0, lt=1.0)
+    keep: Literal["longest", "newest", "best", "first"] = "longest"
+    best_by: str = ""
+
+    @model_validator(mode="after")
+    def _names_what_is_best(self) -> "DedupConfig":
+        if self.keep == "best" and not self.best_by:
+            raise ValueError('keep = "best": expected best_by, the measurement that says which is best, but got none')
+        if self.keep != "best" and self.best_by:
+            raise ValueError(f'best_by holds for keep = "best" only, but got keep = "{self.keep}"')
+        return self
