@@ -3,21 +3,30 @@
 from collections.abc import Collection
 
 from castline.corpus.annotate.rules import LanguageRules
-from castline.corpus.rules.chinese import ChineseQuality
+from castline.corpus.rules.chinese import ChineseQuality, ChineseWeb
 from castline.corpus.rules.code import CodeQuality
 from castline.corpus.rules.gopher import GopherQuality, GopherRepetition
 from castline.corpus.rules.rule_set import Rule, RuleSet
+from castline.corpus.rules.text_form import TextForm
+from castline.corpus.rules.web import C4, FineWeb
 from castline.errors import DataError
 from castline.recipe import Table
 
 
 class RulesConfig(Table):
-    """`[rules.…]`: which documents are good enough. Sets are tried in this order, and their rules in theirs."""
+    """`[rules.…]`: which documents are good enough. Sets are tried in this order, and their rules in theirs.
+
+    A set that is off here is on in a recipe that has its table, such as `[rules.c4]`.
+    """
 
     language: LanguageRules = LanguageRules()
     gopher_quality: GopherQuality = GopherQuality()
     chinese_quality: ChineseQuality = ChineseQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()
+    text_form: TextForm = TextForm()
+    c4: C4 = C4(enabled=False)
+    fineweb: FineWeb = FineWeb(enabled=False)
+    chinese_web: ChineseWeb = ChineseWeb(enabled=False)
     code_quality: CodeQuality = CodeQuality()
 
     def for_documents(self, kind: str, language: str, columns: Collection[str]) -> list[Rule]:

@@ -72,7 +72,8 @@ class RuleSet(Table):
 
     A field of type `Bounds` is a rule. `Annotated[Bounds, Documents(…)]` narrows one rule to some of the documents on
     which its set holds. With `extra="allow"` and `__pydantic_extra__: dict[str, Bounds]`, a recipe may name rules of
-    its own (columns whose names are the user's).
+    its own (columns whose names are the user's). A set is on where its table is written, unless that says
+    `enabled = false`.
     """
 
     documents: ClassVar[Documents] = Documents()
@@ -86,7 +87,9 @@ class RuleSet(Table):
     def _complete(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        merged = {name: {} if given is False and name != "enabled" else given for name, given in values.items()}
+        merged = {"enabled": True} | {
+            name: {} if given is False and name != "enabled" else given for name, given in values.items()
+        }
         for name, given in merged.items():
             known = cls.model_fields.get(name)
             if known is not None and isinstance(known.default, Bounds) and given and isinstance(given, dict):

@@ -102,7 +102,7 @@ py::list tokens(const py::object& one, const std::string& kind) {
   const std::string_view valid = text::valid_utf8(texts[0], storage).text;
   py::list found;
   const auto collect = [&found](auto scanner) {
-    for (text::Token t; scanner.next(t, [](text::CharClass) {});) {
+    for (text::Token t; scanner.next(t, [](char32_t) {});) {
       found.append(py::str(t.bytes().data(), t.bytes().size()));
     }
   };

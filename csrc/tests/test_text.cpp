@@ -88,7 +88,7 @@ template <TextKind kKind>
 std::vector<Token> tokens_of(std::string_view text) {
   std::vector<Token> tokens;
   TokenScanner<kKind> scanner(text);
-  for (Token t; scanner.next(t, [](CharClass) {});) tokens.push_back(t);
+  for (Token t; scanner.next(t, [](char32_t) {});) tokens.push_back(t);
   return tokens;
 }
 

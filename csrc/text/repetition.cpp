@@ -39,16 +39,21 @@ Duplicates RepetitionCounter::duplicates(const std::vector<Piece>& pieces) {
 // the length before left over, and in ordinary text nearly all the work is done by the 2-grams.
 NGramRepetition RepetitionCounter::n_grams(const std::vector<Piece>& tokens) {
   NGramRepetition found;
-  ends_.assign(1, 0);
-  joined_.assign(1, 0);
+  ends_.resize(tokens.size() + 1);
+  joined_.resize(tokens.size() + 1);
+  std::uint64_t end = 0;
+  std::uint64_t spaces = 0;
+  bool joined = true;  // no space before the first token
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const bool space = i > 0 && !tokens[i].joined && !tokens[i - 1].joined;
-    ends_.push_back(ends_.back() + tokens[i].characters);
-    joined_.push_back(joined_.back() + tokens[i].characters + (space ? 1 : 0));
+    spaces += !joined & !tokens[i].joined;
+    joined = tokens[i].joined;
+    end += tokens[i].characters;
+    ends_[i + 1] = end;
+    joined_[i + 1] = end + spaces;
   }
-  candidates_.clear();
-  for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
-    candidates_.push_back({hash_pair(tokens[i].hash, tokens[i + 1].hash), static_cast<std::uint32_t>(i), 0});
+  candidates_.resize(tokens.empty() ? 0 : tokens.size() - 1);
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    candidates_[i] = {hash_pair(tokens[i].hash, tokens[i + 1].hash), static_cast<std::uint32_t>(i), 0};
   }
   for (std::size_t n = 2; n <= 10 && n <= tokens.size(); ++n) {
     reset(candidates_.size());

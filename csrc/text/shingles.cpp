@@ -35,7 +35,7 @@ std::uint64_t Shingler::word_hash(const Token& token) {
 
 void Shingler::code_words(std::string_view text) {
   TokenScanner<TextKind::code> scanner(text);
-  for (Token token; scanner.next(token, [](CharClass) {});) words_.push_back(hash_bytes(token.bytes()));
+  for (Token token; scanner.next(token, [](char32_t) {});) words_.push_back(hash_bytes(token.bytes()));
 }
 
 // No token crosses white space, so the text is divided there: into stretches of ASCII, which go fast, and
@@ -56,7 +56,7 @@ void Shingler::text_words(std::string_view text) {
 
 void Shingler::mixed_words(std::string_view text) {
   TokenScanner<TextKind::text> scanner(text);
-  for (Token token; scanner.next(token, [](CharClass) {});) {
+  for (Token token; scanner.next(token, [](char32_t) {});) {
     if (token.kind != TokenKind::symbol) words_.push_back(word_hash(token));
   }
 }

@@ -44,15 +44,15 @@ class TokenScanner {
   explicit TokenScanner(std::string_view text)
       : classes_(char_classes()), at_(text.data()), end_(text.data() + text.size()) {}
 
-  /// Finds the next token; false at the end of the text. `count` is called with the class of every character
-  /// passed, white space included.
+  /// Finds the next token; false at the end of the text. `count` is called with every character passed, white
+  /// space included.
   template <class Count>
   bool next(Token& token, Count&& count) {
     CharClass first = CharClass::newline;
     for (;; at_ = after_) {
       if (at_ == end_) return false;
       first = peek();
-      count(first);
+      count(code_);
       if (first > CharClass::space) break;
     }
     token = Token{.begin = at_};
@@ -81,10 +81,11 @@ class TokenScanner {
   static constexpr unsigned kContent = kWordClasses & ~bit(CharClass::connector);
   static constexpr unsigned kLetters = bit(CharClass::letter) | bit(CharClass::upper);
 
-  /// The class of the character at at_; after_ becomes the place behind it.
+  /// The class of the character at at_; code_ becomes that character, after_ the place behind it.
   CharClass peek() {
     after_ = at_;
-    return classes_[utf8::next(after_)];
+    code_ = utf8::next(after_);
+    return classes_[code_];
   }
 
   void take(Token& token) {
@@ -97,7 +98,7 @@ class TokenScanner {
     while (at_ != end_) {
       const CharClass c = peek();
       if (!extends(c)) return;
-      count(c);
+      count(code_);
       take(token);
     }
   }
@@ -113,7 +114,7 @@ class TokenScanner {
         break;
       }
       seen |= bit(c);
-      count(c);
+      count(code_);
       take(token);
     }
     token.kind = (seen & kContent) != 0 ? TokenKind::word : TokenKind::symbol;
@@ -125,10 +126,8 @@ class TokenScanner {
   bool joins(CharClass last) {
     const char* behind = after_;
     if (behind == end_) return false;
-    const char* p = at_;
-    const char32_t code = utf8::next(p);
-    if (code == '.' || code == '\'' || code == 0x2019) return is_word(classes_[utf8::next(behind)]);
-    return code == ',' && last == CharClass::digit && classes_[utf8::next(behind)] == CharClass::digit;
+    if (code_ == '.' || code_ == '\'' || code_ == 0x2019) return is_word(classes_[utf8::next(behind)]);
+    return code_ == ',' && last == CharClass::digit && classes_[utf8::next(behind)] == CharClass::digit;
   }
 
   template <class Count>
@@ -137,7 +136,7 @@ class TokenScanner {
       const CharClass c = peek();
       if (c <= CharClass::space || is_word(c) || c == CharClass::han) return;
       if (kKind == TextKind::code && !extends(c)) return;
-      count(c);
+      count(code_);
       take(token);
     }
   }
@@ -146,6 +145,7 @@ class TokenScanner {
   const char* at_;
   const char* end_;
   const char* after_ = nullptr;
+  char32_t code_ = 0;
 };
 
 }  // namespace castline::text

@@ -63,13 +63,11 @@ SOURCES: list[dict[str, Any]] = [
     {"name": "chinese", "path": "chinese.jsonl", "weight": 2.0},
     {"name": "stdlib", "path": "code", "kind": "code", "weight": 0.5},
 ]
-# A language reference is full of symbols.
-RULES = {"gopher_quality": {"alphabetic_word_fraction": {"min": 0.6}}}
 
 
 @pytest.fixture(scope="session")
 def config() -> CorpusConfig:
-    return configure(SOURCES, seed=3, rules=RULES, tokenizer={"vocab_size": 2048}, mix={"shard_tokens": 50_000})
+    return configure(SOURCES, seed=3, tokenizer={"vocab_size": 2048}, mix={"shard_tokens": 50_000})
 
 
 @pytest.fixture(scope="session")

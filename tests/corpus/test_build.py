@@ -21,7 +21,7 @@ from castline.corpus.shards import open_shards
 from castline.corpus.tables import read_table
 from castline.errors import CastlineError, DataError, RecipeError
 
-from .conftest import RULES, SOURCES, configure
+from .conftest import SOURCES, configure
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -142,7 +142,7 @@ def notes(data: Path, tmp_path: Path) -> Path:
 
 
 def build(folder: Path, force: bool = False, **tables: Any) -> CorpusSummary:
-    config = configure(**{"sources": NOTES, "rules": RULES, **tables})
+    config = configure(**{"sources": NOTES, **tables})
     return build_corpus(config, folder / "out", base=folder, force=force)
 
 
@@ -228,8 +228,8 @@ def test_damaged_records_pass_up_to_max_bad(notes: Path) -> None:
     with pytest.raises(
         DataError, match=rf"cut.jsonl.zst \(byte {len(whole) - 10}\): the file ends inside a zstd stream"
     ):
-        build_corpus(configure(cut, rules=RULES), notes / "cut", base=notes)
-    summary = build_corpus(configure(cut, rules=RULES), notes / "cut", base=notes, max_bad=0.5)
+        build_corpus(configure(cut), notes / "cut", base=notes)
+    summary = build_corpus(configure(cut), notes / "cut", base=notes, max_bad=0.5)
     assert summary.manifest["totals"]["rejected"] == {"truncated": 1}
 
 
@@ -266,7 +266,7 @@ def test_whatever_is_read_adds_up(
     broken = [line for line in lines if '"text": "' not in line or line.endswith("cut")]
     empty = [line for line in lines if line == json.dumps({"text": "  "})]
     off = {"english_stop_words": False, "alphabetic_word_fraction": False, "mean_word_length": False}
-    rules = {"gopher_quality": off, "gopher_repetition": {"enabled": False}}
+    rules = {"gopher_quality": off, "gopher_repetition": {"enabled": False}, "text_form": {"enabled": False}}
     config = configure([{"name": "lines", "path": "*.jsonl"}], rules=rules, dedup={"near": False})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "TASK_BYTES", task_bytes)

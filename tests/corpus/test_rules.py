@@ -91,6 +91,15 @@ def test_a_set_of_a_feature() -> None:
         parse(WithSafety, {"safety": {"domain": 7}}, "recipe.toml")
 
 
+def test_a_table_in_the_recipe_turns_a_set_on() -> None:
+    web = {"c4": {}, "fineweb": {"short_line_fraction": {"max": 0.5}}, "chinese_web": {"enabled": False}}
+    assert not any(name.startswith(("c4", "fineweb", "chinese_web")) for name in rules({}, "text", "en"))
+    assert rules(web, "text", "en")["c4.curly_braces"] == at_most(0)
+    assert rules(web, "text", "fr")["fineweb.short_line_fraction"] == at_most(0.5)
+    assert not any(name.startswith(("c4", "fineweb", "chinese_web")) for name in rules(web, "text", "zh"))
+    assert rules({"chinese_web": {}}, "text", "zh")["chinese_web.sentences"] == Bounds(min=5)
+
+
 def test_what_was_not_measured_breaks_no_rule() -> None:
     count = 3
     columns = {name: np.zeros(count) for name in _C.MEASUREMENTS}
@@ -98,7 +107,10 @@ def test_what_was_not_measured_breaks_no_rule() -> None:
         {"kind": ["text"] * count, "language": ["en"] * count, **columns}
         | {"words": pa.array([60, None, 10]), "mean_word_length": pa.array([np.nan, 1.0, 1.0])}
     )
-    only = {"gopher_quality": dict.fromkeys(("alphabetic_word_fraction", "english_stop_words"), False)}
+    only = {
+        "gopher_quality": dict.fromkeys(("alphabetic_word_fraction", "english_stop_words"), False),
+        "text_form": {"enabled": False},
+    }
     broken, value, threshold = apply_rules(table, parse(RulesConfig, only, "recipe.toml"))
     assert broken.tolist() == ["", "gopher_quality.mean_word_length", "gopher_quality.words"]
     np.testing.assert_array_equal(value, [np.nan, 1, 10])

@@ -73,7 +73,7 @@ def sixteen_words(tmp_path: Path) -> Path:
 
 
 def build_words(folder: Path, **tokenizer: int) -> CorpusSummary:
-    rules = {"gopher_quality": {"enabled": False}, "gopher_repetition": {"enabled": False}}
+    rules = {name: {"enabled": False} for name in ("gopher_quality", "gopher_repetition", "text_form")}
     config = configure([{"name": "words", "path": "text.jsonl"}], rules=rules, tokenizer=tokenizer)
     return build_corpus(config, folder / "out", base=folder)
 

@@ -13,7 +13,7 @@ def test_measure_gives_one_typed_column_per_measurement() -> None:
     assert tuple(columns) == _C.MEASUREMENTS
     assert len(set(_C.MEASUREMENTS)) == len(_C.MEASUREMENTS)
     for name, column in columns.items():
-        is_share = name.endswith(("_fraction", "_ratio")) or name.startswith("mean_")
+        is_share = name.endswith(("_fraction", "_ratio", "_diversity", "_per_sentence")) or name.startswith("mean_")
         assert column.dtype == (np.float64 if is_share else np.int64), name
         assert column.shape == (3,)
         assert column[0] == column[1], name

@@ -40,6 +40,11 @@ SENTENCE_END = regex.compile(
     rf"[\p{{Sentence_Terminal}}--[.!?]]|[.!?](?:[\p{{Sentence_Terminal}}{QUOTES})\]}}）】》]|{EXTEND})*(?={SPACE}|\Z)",
     regex.V1,
 )
+CLOSED = regex.compile(rf"(?:{TERMINAL.pattern}|…)[{QUOTES})\]}}）】》]*\Z")
+LOWER = rf"(?![\p{{Lu}}\p{{Lt}}]|{HAN})\p{{L}}"
+BROKEN = regex.compile(rf"(?:[\p{{L}}\p{{Nd}},，、]|{HAN})\n(?:{LOWER}|{HAN})")
+HYPHENATED = regex.compile(rf"(?:\p{{L}}|{HAN})[-\u2010]\n{LOWER}")
+ZERO_WIDTH = "[\u200b\u2060-\u2064\ufeff]"
 PHRASES = {
     "javascript": "javascript",
     "lorem ipsum": "lorem ipsum",
@@ -112,6 +117,10 @@ def sentences_in(line: str) -> int:
     return sum("w" in piece for piece in SENTENCE_END.split(marked))
 
 
+def columns(line: str) -> int:
+    return len(line) + len(IS_HAN.findall(line))
+
+
 def phrases_in(text: str) -> list[str]:
     """The kinds of the phrases that begin where a word begins."""
     found = []
@@ -150,6 +159,14 @@ def reference(data: bytes) -> dict[str, float]:
     duplicate_paragraphs, duplicate_paragraph_characters = repeated(paragraphs)
     kept = [line for line in lines if c4_keeps(line)]
     phrases = phrases_in(text)
+    frequencies = Counter(solid)
+    spaced = [word for word in regex.split(rf"{SPACE}+", text) if word]
+    symbols = [token for token in tokens if not is_word(token)]
+    outside = "".join(symbols)
+    sentences = sum(map(sentences_in, lines))
+    breaks = ["\n".join(pair) for paragraph in paragraphs for pair in pairwise(paragraph.split("\n"))]
+    broken = [pair.split("\n")[0] for pair in breaks if BROKEN.search(pair)]
+    chinese_marks = sum(map(outside.count, "。，、；：？！（）"))
     head = b"\n".join(text.encode()[:4096].split(b"\n")[:10]).lower()
 
     def share(pattern: str, whole: float) -> float:
@@ -161,8 +178,12 @@ def reference(data: bytes) -> dict[str, float]:
     found: dict[str, float] = {
         "characters": size,
         "invalid_bytes": len(data) - len(data.decode("utf-8", "ignore").encode()),
-        "abnormal_characters": sum(
-            regex.match(rf"(?!{SPACE})[\p{{Cc}}\p{{Cn}}\p{{Co}}\p{{Cs}}\uFFFD]", c) is not None for c in text
+        "replacement_characters": text.count("\ufffd"),
+        "control_characters": len(regex.findall(rf"(?!{SPACE})\p{{Cc}}", text)),
+        "private_use_characters": len(regex.findall(r"\p{Co}", text)),
+        "zero_width_characters": len(regex.findall(ZERO_WIDTH, text)),
+        "abnormal_character_fraction": share(
+            rf"(?!{SPACE})[\p{{Cc}}\p{{Cn}}\p{{Co}}\p{{Cs}}\uFFFD]|{ZERO_WIDTH}", size
         ),
         "white_space_fraction": ratio(size - len(solid), size),
         "letter_fraction": ratio(letters, len(solid)),
@@ -172,21 +193,39 @@ def reference(data: bytes) -> dict[str, float]:
         "symbol_fraction": share(rf"(?!{HAN}|\uFFFD)\p{{S}}", len(solid)),
         "han_fraction": share(HAN, letters),
         "alphanumeric_fraction": ratio(len(CONTENT.findall(text)), size),
+        "top_character_fraction": ratio(max(frequencies.values(), default=0), len(solid)),
+        "character_diversity": ratio(len(solid) ** 2, sum(count**2 for count in frequencies.values())),
         "tokens": len(tokens),
         "words": len(words),
-        "sentences": sum(map(sentences_in, lines)),
+        "sentences": sentences,
         "lines": len(lines),
         "blank_lines": len(every_line) - len(lines),
         "paragraphs": len(paragraphs),
         "mean_line_length": ratio(sum(map(len, every_line)), len(every_line)),
         "max_line_length": max(map(len, every_line), default=0),
         "longest_run": max(map(len, RUN_END.split(text))),
+        "blank_line_fraction": ratio(len(every_line) - len(lines), len(every_line)),
+        "broken_line_fraction": of_lines(len(broken)),
+        "narrow_broken_line_fraction": of_lines(sum(columns(line) <= 30 for line in broken)),
+        "hyphenated_line_fraction": of_lines(sum(HYPHENATED.search(pair) is not None for pair in breaks)),
+        "narrow_line_fraction": of_lines(sum(columns(line) <= 30 for line in lines)),
+        "separator_line_fraction": of_lines(sum(not any(map(is_word, tokens_of(line))) for line in lines)),
+        "separator_character_fraction": ratio(sum(outside.count(c) for c in "|¦｜│·•・►»›"), len(solid)),
+        "punctuation_to_word_ratio": ratio(len(regex.findall(rf"(?!{HAN})\p{{P}}", text)), len(words)),
+        "repeated_mark_fraction": ratio(
+            sum(max(0, len(run[0]) - 2) for t in symbols for run in regex.finditer(r"(?s)(.)\1*", t)), len(outside)
+        ),
+        "exclamation_to_sentence_ratio": ratio(outside.count("!") + outside.count("！"), sentences),
+        "words_per_sentence": ratio(len(words), sentences),
+        "closed_line_fraction": of_lines(sum(CLOSED.search(line) is not None for line in lines)),
+        "chinese_punctuation_fraction": ratio(chinese_marks, chinese_marks + sum(map(outside.count, ".,;:?!()"))),
         "mean_word_length": ratio(sum(map(len, words)), len(words)),
-        "hash_to_word_ratio": ratio(text.count("#"), len(tokens)),
-        "ellipsis_to_word_ratio": ratio(text.count("...") + text.count("…"), len(tokens)),
+        "hash_to_word_ratio": ratio(text.count("#"), len(words)),
+        "ellipsis_to_word_ratio": ratio(text.count("...") + text.count("…"), len(words)),
         "bullet_line_fraction": of_lines(sum(line.startswith(tuple("-•‣▪●◦·")) for line in lines)),
         "ellipsis_line_fraction": of_lines(sum(line.endswith(("...", "…")) for line in lines)),
-        "alphabetic_word_fraction": ratio(sum(LETTER.search(t) is not None for t in tokens), len(tokens)),
+        "alphabetic_word_fraction": ratio(sum(LETTER.search(w) is not None for w in spaced), len(spaced)),
+        "alphabetic_token_fraction": ratio(sum(LETTER.search(t) is not None for t in tokens), len(tokens)),
         "english_stop_words": len({"the", "be", "to", "of", "and", "that", "have", "with"} & set(tokens)),
         "chinese_stop_words": len(set("的一是不了在有这") & {"这" if t == "這" else t for t in tokens}),
         "duplicate_line_fraction": of_lines(duplicate_lines),
@@ -251,6 +290,11 @@ HANDMADE = [
     CHINESE,
     CHINESE * 6,
     "一" * 40 + "\n" + "重复重复" * 30,
+    "A sentence that is broken\noff in the middle, here,\nand goes on exam-\nple. Then\n\nan other one 3\nmore.\n",
+    "这一句话被换行\n断开了，\n又断开了、\n还没有完。\n他说：“好。”\n（完……）\n",
+    "-----\n* * *\nHome | About · News » Contact › Map ｜ 首页│关于・更多►\n",
+    "=====\n!!!!! ?? .... —— …… 真的！！！(yes!)\n",
+    "zero\u200bwidth\u2060 \ufeff\U000f0000\U00100000 soft\u00adhyphen \u0600 𠀀𠀀𠀁 😀😀😀 a a a",
 ]
 
 
@@ -296,7 +340,9 @@ def test_installed_texts() -> None:
 
 # Letters and marks from many scripts, what the definitions single out, and everything else now and then. Unassigned
 # code points are left out: which ones those are depends on the version of Unicode.
-SINGLED_OUT = "ab A.,'’!?…\"()[]{}#-•_ \t\n\r0１½的这〇々。！」é\u0301\u200d\u00ad\ufe0f❤👍\ufffd\x00\ue000"
+SINGLED_OUT = (
+    "ab A.,'’!?|·，！（\u200b\u2010…\"()[]{}#-•_ \t\n\r0１½的这〇々。！」é\u0301\u200d\u00ad\ufe0f❤👍\ufffd\x00\ue000"
+)
 PIECES = st.one_of(
     st.sampled_from(SINGLED_OUT),
     st.sampled_from(["the ", "be ", "cat ", "...", "\n\n", "。\n", "lorem ipsum ", "Javascript", "use cookies ", "的"]),
