@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <tuple>
 
-#include "ops/tensor.hpp"
+#include "ops/backend.hpp"
 
 namespace castline::ops {
 namespace {
 
-using torch::stable::narrow;
 using torch::stable::new_empty;
 using torch::stable::transpose;
 
@@ -24,11 +23,6 @@ void require_block(const Tensor& x, const Tensor& w1, const Tensor& w3, const Te
           "w2 must have the shape " + shape_of({w1.size(1), w1.size(0)}), shape_of(w2));
 }
 
-Tensor rows_from(const Tensor& t, std::int64_t begin, std::int64_t count) {
-  Tensor all = t;
-  return narrow(all, 0, begin, count);
-}
-
 // Returns (y, gate, up), the last two for the backward pass.
 std::tuple<Tensor, Tensor, Tensor> feed_forward(const Tensor& x, const Tensor& w1, const Tensor& w3,
                                                 const Tensor& w2) {
@@ -39,7 +33,7 @@ std::tuple<Tensor, Tensor, Tensor> feed_forward(const Tensor& x, const Tensor& w
   const Rows rows = rows_of(gate);
   with_type(x, [&](auto type) {
     using T = decltype(type);
-    torch::stable::parallel_for(0, rows.count, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
+    for_rows(x, rows.count, rows.size, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t offset = begin * rows.size;
       kernels_for<T>().swiglu(data<T>(gate) + offset, rows.size, data<T>(up) + offset, rows.size,
                               mutable_data<T>(inner) + offset, end - begin, rows.size);
@@ -63,7 +57,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> feed_forward_backward(const Tensor& g
           "gate must have the shape [tokens, inner]", shape_of(gate));
   require_same_shape(up, gate, kOp, "up");
   const std::int64_t rows = x.size(0);
-  const std::int64_t size = x.size(1);
   const std::int64_t inner_size = w1.size(0);
   const ScalarType type_of_x = x.scalar_type();
   const Tensor grad_x = empty_float(x, x.sizes());
@@ -71,9 +64,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> feed_forward_backward(const Tensor& g
   const Tensor grad_w3 = empty_float(w3, w3.sizes());
   const Tensor grad_w2 = empty_float(w2, w2.sizes());
   if (rows == 0) {
-    for (const Tensor* t : {&grad_w1, &grad_w3, &grad_w2}) {
-      std::fill_n(mutable_data<float>(*t), t->numel(), 0.0F);
-    }
+    for (Tensor t : {grad_w1, grad_w3, grad_w2}) torch::stable::zero_(t);
   }
   for (std::int64_t begin = 0; begin < rows; begin += kChunk) {
     const std::int64_t count = std::min(kChunk, rows - begin);
@@ -83,10 +74,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> feed_forward_backward(const Tensor& g
     const Tensor inner = product(grad_part, w2);  // its gradient, which the kernel replaces by its value
     const Tensor grad_gate = new_empty(inner, inner.sizes());
     const Tensor grad_up = new_empty(inner, inner.sizes());
-    const Rows part{count, inner_size};
     with_type(x, [&](auto type) {
       using T = decltype(type);
-      torch::stable::parallel_for(0, count, row_grain(part), [&](std::int64_t first, std::int64_t last) {
+      for_rows(x, count, inner_size, [&](std::int64_t first, std::int64_t last) {
         const std::int64_t offset = first * inner_size;
         const std::int64_t offset_in_all = (begin + first) * inner_size;
         T* product_row = mutable_data<T>(inner) + offset;
@@ -96,12 +86,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> feed_forward_backward(const Tensor& g
             inner_size);
       });
     });
-    float* grad_x_part = mutable_data<float>(grad_x) + begin * size;
-    multiply(grad_gate, w1, grad_x_part, size, false);
-    multiply(grad_up, w3, grad_x_part, size, true);
-    multiply(transpose(grad_gate, 0, 1), x_part, mutable_data<float>(grad_w1), size, add);
-    multiply(transpose(grad_up, 0, 1), x_part, mutable_data<float>(grad_w3), size, add);
-    multiply(transpose(grad_part, 0, 1), inner, mutable_data<float>(grad_w2), inner_size, add);
+    const Tensor grad_x_part = rows_from(grad_x, begin, count);
+    multiply(grad_gate, w1, grad_x_part, false);
+    multiply(grad_up, w3, grad_x_part, true);
+    multiply(transpose(grad_gate, 0, 1), x_part, grad_w1, add);
+    multiply(transpose(grad_up, 0, 1), x_part, grad_w3, add);
+    multiply(transpose(grad_part, 0, 1), inner, grad_w2, add);
   }
   return {in_type(grad_x, type_of_x), in_type(grad_w1, type_of_x), in_type(grad_w3, type_of_x),
           in_type(grad_w2, type_of_x)};
@@ -110,7 +100,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> feed_forward_backward(const Tensor& g
 }  // namespace
 }  // namespace castline::ops
 
-STABLE_TORCH_LIBRARY_IMPL(castline, CPU, m) {
+CASTLINE_OPS(m) {
   m.impl("feed_forward", TORCH_BOX(&castline::ops::feed_forward));
   m.impl("feed_forward_backward", TORCH_BOX(&castline::ops::feed_forward_backward));
 }

@@ -3,7 +3,7 @@
 #include <optional>
 #include <tuple>
 
-#include "ops/tensor.hpp"
+#include "ops/backend.hpp"
 
 namespace castline::ops {
 namespace {
@@ -14,13 +14,13 @@ template <class T>
 void normalise(const Tensor& x, const Tensor* residual, const Tensor& weight, double eps, const Tensor& y,
                const Tensor* total, const Tensor& inverse_rms) {
   const Rows rows = rows_of(x);
-  const auto& kernels = kernels_for<T>();
-  torch::stable::parallel_for(0, rows.count, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
+  for_rows(x, rows.count, rows.size, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t offset = begin * rows.size;
-    kernels.rms_norm(data<T>(x) + offset, residual != nullptr ? data<T>(*residual) + offset : nullptr,
-                     data<T>(weight), static_cast<float>(eps), mutable_data<T>(y) + offset,
-                     total != nullptr ? mutable_data<T>(*total) + offset : nullptr,
-                     mutable_data<float>(inverse_rms) + begin, end - begin, rows.size);
+    kernels_for<T>().rms_norm(data<T>(x) + offset,
+                              residual != nullptr ? data<T>(*residual) + offset : nullptr, data<T>(weight),
+                              static_cast<float>(eps), mutable_data<T>(y) + offset,
+                              total != nullptr ? mutable_data<T>(*total) + offset : nullptr,
+                              mutable_data<float>(inverse_rms) + begin, end - begin, rows.size);
   });
 }
 
@@ -59,31 +59,26 @@ std::tuple<Tensor, Tensor, Tensor> add_rms_norm(const Tensor& x_given, const Ten
 
 template <class T>
 void differentiate(const Tensor& grad, const Tensor* grad_total, const Tensor& x, const Tensor& weight,
-                   const Tensor& inverse_rms, const Tensor& grad_x, float* grad_weight) {
+                   const Tensor& inverse_rms, const Tensor& grad_x, const Tensor& grad_weight) {
   // A partial sum per block of rows; the blocks depend on the number of rows alone, and are added in order.
   constexpr std::int64_t kRows = 64;
   constexpr std::int64_t kBlocks = 64;
   const Rows rows = rows_of(x);
   const std::int64_t block = std::max(kRows, (rows.count + kBlocks - 1) / kBlocks);
   const std::int64_t blocks = (rows.count + block - 1) / block;
-  const Tensor partial = torch::stable::new_zeros(x, {blocks, rows.size}, ScalarType::Float);
-  const auto& kernels = kernels_for<T>();
-  torch::stable::parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t row = i * block;
-      const std::int64_t offset = row * rows.size;
-      kernels.rms_norm_backward(
-          data<T>(grad) + offset, grad_total != nullptr ? data<T>(*grad_total) + offset : nullptr,
-          data<T>(x) + offset, data<T>(weight), data<float>(inverse_rms) + row,
-          mutable_data<T>(grad_x) + offset, mutable_data<float>(partial) + i * rows.size,
-          std::min(block, rows.count - row), rows.size);
-    }
+  const Tensor partial = empty_float(x, {blocks, rows.size});
+  for_rows(x, blocks, block * rows.size, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t row = begin * block;
+    const std::int64_t offset = row * rows.size;
+    kernels_for<T>().rms_norm_backward(
+        data<T>(grad) + offset, grad_total != nullptr ? data<T>(*grad_total) + offset : nullptr,
+        data<T>(x) + offset, data<T>(weight), data<float>(inverse_rms) + row,
+        mutable_data<T>(grad_x) + offset, mutable_data<float>(partial) + begin * rows.size,
+        std::min(end * block, rows.count) - row, rows.size, block);
   });
-  std::fill_n(grad_weight, rows.size, 0.0F);
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    const float* part = data<float>(partial) + i * rows.size;
-    for (std::int64_t j = 0; j < rows.size; ++j) grad_weight[j] += part[j];
-  }
+  for_rows(x, 1, blocks * rows.size, [&](std::int64_t, std::int64_t) {
+    float_kernels().sum_rows(data<float>(partial), blocks, rows.size, mutable_data<float>(grad_weight));
+  });
 }
 
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_given,
@@ -111,7 +106,7 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_given,
   const Tensor grad_weight = empty_float(weight, weight.sizes());
   with_type(x, [&](auto type) {
     differentiate<decltype(type)>(grad, grad_total.has_value() ? &*grad_total : nullptr, x, weight,
-                                  inverse_rms, grad_x, mutable_data<float>(grad_weight));
+                                  inverse_rms, grad_x, grad_weight);
   });
   return {grad_x, torch::stable::to(grad_weight, weight.scalar_type())};
 }
@@ -119,7 +114,7 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_given,
 }  // namespace
 }  // namespace castline::ops
 
-STABLE_TORCH_LIBRARY_IMPL(castline, CPU, m) {
+CASTLINE_OPS(m) {
   m.impl("rms_norm", TORCH_BOX(&castline::ops::rms_norm));
   m.impl("add_rms_norm", TORCH_BOX(&castline::ops::add_rms_norm));
   m.impl("rms_norm_backward", TORCH_BOX(&castline::ops::rms_norm_backward));

@@ -1,8 +1,7 @@
 // Rotary position embedding, of heads alone and of packed q, k and v.
-#include <cstring>
 #include <tuple>
 
-#include "ops/tensor.hpp"
+#include "ops/backend.hpp"
 
 namespace castline::ops {
 namespace {
@@ -24,8 +23,8 @@ void require_tables(const Tensor& cos, const Tensor& sin, const Tensor& x, const
 
 Tensor dense_heads(const Tensor& x) { return x.stride(x.dim() - 1) == 1 ? x : torch::stable::contiguous(x); }
 
-// Turns `rows` tokens, from the element `x_offset` on, into `y` from `y_offset` on.
-struct Turn {
+// Heads of x, from the element `x_offset` on, that become heads of y from `y_offset` on.
+struct Move {
   Heads heads;
   const Tensor& x;
   std::int64_t x_offset;
@@ -34,33 +33,33 @@ struct Turn {
   std::int64_t y_offset;
   HeadStrides y_strides;
 
-  void run(const Tensor& cos, const Tensor& sin, bool inverse) const {
-    const Rows rows{x.size(0), heads.outer * heads.inner * heads.size};
+  void turn(const Tensor& cos, const Tensor& sin, bool inverse) const {
+    const std::int64_t half = heads.size / 2;
+    each([&](const auto& kernels, const auto* from, auto* to, std::int64_t begin, std::int64_t count) {
+      kernels.rope(from, x_strides, heads, data<float>(cos) + begin * half, data<float>(sin) + begin * half,
+                   inverse ? -1.0F : 1.0F, to, y_strides, count);
+    });
+  }
+
+  void copy() const {
+    each([&](const auto& kernels, const auto* from, auto* to, std::int64_t, std::int64_t count) {
+      kernels.copy_heads(from, x_strides, heads, to, y_strides, count);
+    });
+  }
+
+ private:
+  template <class Body>
+  void each(Body body) const {
     with_type(x, [&](auto type) {
       using T = decltype(type);
-      torch::stable::parallel_for(0, rows.count, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
-        kernels_for<T>().rope(data<T>(x) + x_offset + begin * x_strides.token, x_strides, heads,
-                              data<float>(cos) + begin * heads.size / 2,
-                              data<float>(sin) + begin * heads.size / 2, inverse ? -1.0F : 1.0F,
-                              mutable_data<T>(y) + y_offset + begin * y_strides.token, y_strides,
-                              end - begin);
-      });
+      for_rows(x, x.size(0), heads.outer * heads.inner * heads.size,
+               [&](std::int64_t begin, std::int64_t end) {
+                 body(kernels_for<T>(), data<T>(x) + x_offset + begin * x_strides.token,
+                      mutable_data<T>(y) + y_offset + begin * y_strides.token, begin, end - begin);
+               });
     });
   }
 };
-
-// Copies heads as they are: the part of a packed tensor that is not turned.
-template <class T>
-void copy_heads(const Heads& heads, const T* x, const HeadStrides& x_strides, T* y,
-                const HeadStrides& y_strides, std::int64_t tokens) {
-  for (std::int64_t token = 0; token < tokens; ++token) {
-    for (std::int64_t head = 0; head < heads.outer; ++head) {
-      std::memcpy(y + token * y_strides.token + head * y_strides.outer,
-                  x + token * x_strides.token + head * x_strides.outer,
-                  static_cast<std::size_t>(heads.size) * sizeof(T));
-    }
-  }
-}
 
 Tensor rope(const Tensor& x_given, const Tensor& cos_given, const Tensor& sin_given, bool inverse) {
   require_float(x_given, "rope", "x");
@@ -72,14 +71,14 @@ Tensor rope(const Tensor& x_given, const Tensor& cos_given, const Tensor& sin_gi
   const std::int64_t last = x.dim() - 1;
   const bool grouped = x.dim() == 4;
   const Heads heads{grouped ? x.size(1) : 1, x.size(last - 1), x.size(last)};
-  Turn{heads,
-       x,
-       0,
-       {x.stride(0), grouped ? x.stride(1) : 0, x.stride(last - 1)},
-       y,
-       0,
-       {y.stride(0), grouped ? y.stride(1) : 0, y.stride(last - 1)}}
-      .run(dense(cos_given), dense(sin_given), inverse);
+  const Move move{heads,
+                  x,
+                  0,
+                  {x.stride(0), grouped ? x.stride(1) : 0, x.stride(last - 1)},
+                  y,
+                  0,
+                  {y.stride(0), grouped ? y.stride(1) : 0, y.stride(last - 1)}};
+  move.turn(dense(cos_given), dense(sin_given), inverse);
   return y;
 }
 
@@ -122,13 +121,9 @@ std::tuple<Tensor, Tensor, Tensor> rope_qkv(const Tensor& qkv_given, const Tenso
   const Tensor q = new_empty(qkv, {tokens, packed.kv_heads * packed.group, packed.size});
   const Tensor k = new_empty(qkv, {tokens, packed.kv_heads, packed.size});
   const Tensor v = new_empty(qkv, {tokens, packed.kv_heads, packed.size});
-  Turn{packed.q_heads, qkv, 0, packed.strides, q, 0, q_strides(q, packed.group)}.run(cos, sin, false);
-  Turn{packed.kv, qkv, packed.k_offset(), packed.strides, k, 0, kv_strides(k)}.run(cos, sin, false);
-  with_type(qkv, [&](auto type) {
-    using T = decltype(type);
-    copy_heads(packed.kv, data<T>(qkv) + packed.v_offset(), packed.strides, mutable_data<T>(v), kv_strides(v),
-               tokens);
-  });
+  Move{packed.q_heads, qkv, 0, packed.strides, q, 0, q_strides(q, packed.group)}.turn(cos, sin, false);
+  Move{packed.kv, qkv, packed.k_offset(), packed.strides, k, 0, kv_strides(k)}.turn(cos, sin, false);
+  Move{packed.kv, qkv, packed.v_offset(), packed.strides, v, 0, kv_strides(v)}.copy();
   return {q, k, v};
 }
 
@@ -157,20 +152,17 @@ Tensor rope_qkv_backward(const Tensor& grad_q_given, const Tensor& grad_k_given,
   const std::int64_t group = grad_q.size(1) / kv_heads;
   const Tensor grad = new_empty(grad_q, {tokens, kv_heads, group + 2, grad_q.size(2)});
   const Packed packed(grad);
-  Turn{packed.q_heads, grad_q, 0, q_strides(grad_q, group), grad, 0, packed.strides}.run(cos, sin, true);
-  Turn{packed.kv, grad_k, 0, kv_strides(grad_k), grad, packed.k_offset(), packed.strides}.run(cos, sin, true);
-  with_type(grad, [&](auto type) {
-    using T = decltype(type);
-    copy_heads(packed.kv, data<T>(grad_v), kv_strides(grad_v), mutable_data<T>(grad) + packed.v_offset(),
-               packed.strides, tokens);
-  });
+  Move{packed.q_heads, grad_q, 0, q_strides(grad_q, group), grad, 0, packed.strides}.turn(cos, sin, true);
+  Move{packed.kv, grad_k, 0, kv_strides(grad_k), grad, packed.k_offset(), packed.strides}.turn(cos, sin,
+                                                                                               true);
+  Move{packed.kv, grad_v, 0, kv_strides(grad_v), grad, packed.v_offset(), packed.strides}.copy();
   return grad;
 }
 
 }  // namespace
 }  // namespace castline::ops
 
-STABLE_TORCH_LIBRARY_IMPL(castline, CPU, m) {
+CASTLINE_OPS(m) {
   m.impl("rope", TORCH_BOX(&castline::ops::rope));
   m.impl("rope_qkv", TORCH_BOX(&castline::ops::rope_qkv));
   m.impl("rope_qkv_backward", TORCH_BOX(&castline::ops::rope_qkv_backward));

@@ -1,7 +1,7 @@
 // SwiGLU.
 #include <tuple>
 
-#include "ops/tensor.hpp"
+#include "ops/backend.hpp"
 
 namespace castline::ops {
 namespace {
@@ -38,7 +38,7 @@ Tensor swiglu(const Tensor& gate_given, const Tensor& up_given) {
   const Rows rows = rows_of(y);
   with_type(y, [&](auto type) {
     using T = decltype(type);
-    torch::stable::parallel_for(0, rows.count, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
+    for_rows(y, rows.count, rows.size, [&](std::int64_t begin, std::int64_t end) {
       kernels_for<T>().swiglu(data<T>(gate.tensor) + begin * gate.stride, gate.stride,
                               data<T>(up.tensor) + begin * up.stride, up.stride,
                               mutable_data<T>(y) + begin * rows.size, end - begin, rows.size);
@@ -61,7 +61,7 @@ std::tuple<Tensor, Tensor> swiglu_backward(const Tensor& grad_given, const Tenso
   const Rows rows = rows_of(grad);
   with_type(grad, [&](auto type) {
     using T = decltype(type);
-    torch::stable::parallel_for(0, rows.count, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
+    for_rows(grad, rows.count, rows.size, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t offset = begin * rows.size;
       kernels_for<T>().swiglu_backward(data<T>(grad) + offset, data<T>(gate.tensor) + begin * gate.stride,
                                        gate.stride, data<T>(up.tensor) + begin * up.stride, up.stride,
@@ -75,7 +75,7 @@ std::tuple<Tensor, Tensor> swiglu_backward(const Tensor& grad_given, const Tenso
 }  // namespace
 }  // namespace castline::ops
 
-STABLE_TORCH_LIBRARY_IMPL(castline, CPU, m) {
+CASTLINE_OPS(m) {
   m.impl("swiglu", TORCH_BOX(&castline::ops::swiglu));
   m.impl("swiglu_backward", TORCH_BOX(&castline::ops::swiglu_backward));
 }

@@ -1,7 +1,5 @@
 #include "ops/tensor.hpp"
 
-#include <algorithm>
-
 #include "base/error.hpp"
 
 namespace castline::ops {
@@ -57,44 +55,13 @@ Rows rows_of(const Tensor& t) {
   return {size == 0 ? 0 : t.numel() / size, size};
 }
 
-template <>
-const kernels::TrainingKernels<float>& kernels_for() {
-  return kernels::training_kernels(kernels::cpu_level()).f32;
-}
-
-template <>
-const kernels::TrainingKernels<kernels::BFloat16>& kernels_for() {
-  return kernels::training_kernels(kernels::cpu_level()).bf16;
-}
-
-std::int64_t row_grain(const Rows& rows) {
-  constexpr std::int64_t kElements = 16384;
-  return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, rows.size));
-}
-
-kernels::Operand operand(const Tensor& t) {
-  return {t.const_data_ptr(), t.scalar_type() == ScalarType::BFloat16, t.stride(0), t.stride(1)};
-}
-
 Tensor in_type(const Tensor& t, ScalarType type) {
   return type == ScalarType::Float ? t : torch::stable::to(t, type);
 }
 
-Tensor product(const Tensor& a, const Tensor& b) {
-  const Tensor c = empty_float(a, {a.size(0), b.size(1)});
-  multiply(a, b, mutable_data<float>(c), b.size(1), false);
-  return in_type(c, a.scalar_type());
-}
-
-void multiply(const Tensor& a, const Tensor& b, float* c, std::int64_t c_stride, bool accumulate) {
-  static const kernels::ParallelFor parallel = [](std::size_t count, std::size_t grain, const auto& body) {
-    torch::stable::parallel_for(0, static_cast<std::int64_t>(count), static_cast<std::int64_t>(grain),
-                                [&](std::int64_t begin, std::int64_t end) {
-                                  body(static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
-                                });
-  };
-  kernels::gemm(a.size(0), b.size(1), a.size(1), operand(a), operand(b), c, c_stride, accumulate,
-                kernels::cpu_level(), parallel);
+Tensor rows_from(const Tensor& t, std::int64_t begin, std::int64_t count) {
+  Tensor all = t;
+  return torch::stable::narrow(all, 0, begin, count);
 }
 
 }  // namespace castline::ops

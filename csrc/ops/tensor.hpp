@@ -1,5 +1,5 @@
-// What every op needs from PyTorch's stable ABI: checks that speak like the rest of castline, the choice of
-// kernels by storage type, threads.
+// What every op needs from PyTorch's stable ABI, on any device: checks that speak like the rest of castline,
+// shapes, storage types.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -10,8 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/gemm/gemm.hpp"
-#include "kernels/training/kernels.hpp"
+#include "kernels/bfloat16.hpp"
 
 namespace castline::ops {
 
@@ -49,10 +48,6 @@ struct Rows {
 };
 Rows rows_of(const Tensor& t);
 
-/// The storage type of kernels for a PyTorch type.
-template <class T>
-const kernels::TrainingKernels<T>& kernels_for();
-
 /// Calls body(T{}) with T = float or kernels::BFloat16, the type of `t`.
 template <class Body>
 auto with_type(const Tensor& t, Body body) {
@@ -69,19 +64,10 @@ T* mutable_data(const Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());
 }
 
-/// Rows that one thread takes at least, so that a task is worth waking a thread for.
-std::int64_t row_grain(const Rows& rows);
-
-/// The operand of gemm that reads the matrix `t`, whatever its strides.
-kernels::Operand operand(const Tensor& t);
-
-/// The matrix product a·b, summed in float32, in the type of `a`.
-Tensor product(const Tensor& a, const Tensor& b);
-
 /// A float32 result in the type the caller works in.
 Tensor in_type(const Tensor& t, ScalarType type);
 
-/// gemm on PyTorch's threads and this machine's level.
-void multiply(const Tensor& a, const Tensor& b, float* c, std::int64_t c_stride, bool accumulate);
+/// `t` from row `begin` on, `count` rows.
+Tensor rows_from(const Tensor& t, std::int64_t begin, std::int64_t count);
 
 }  // namespace castline::ops

@@ -56,14 +56,14 @@ Outputs<T> run_all(const TrainingKernels<T>& kernels, std::int64_t size) {
   const auto cos = draw<float>(count, random);
   const auto sin = draw<float>(count, random);
   Outputs<T> out{std::vector<T>(static_cast<std::size_t>(10 * count)),
-                 std::vector<float>(static_cast<std::size_t>(2 * kRows + size))};
+                 std::vector<float>(static_cast<std::size_t>(2 * kRows + 2 * size))};
   T* y = out.values.data();
   float* inverse_rms = out.floats.data();
   kernels.rms_norm(x.data(), nullptr, weight.data(), 1e-5F, y, nullptr, inverse_rms, kRows, size);
   kernels.rms_norm(x.data(), residual.data(), weight.data(), 1e-5F, y + count, y + 2 * count,
                    inverse_rms + kRows, kRows, size);
   kernels.rms_norm_backward(residual.data(), x.data(), x.data(), weight.data(), inverse_rms, y + 3 * count,
-                            out.floats.data() + 2 * kRows, kRows, size);
+                            out.floats.data() + 2 * kRows, kRows, size, 2);
   kernels.swiglu(x.data(), size, residual.data(), size, y + 4 * count, kRows, size);
   kernels.swiglu_backward(residual.data(), x.data(), size, x.data(), size, y + 5 * count, y + 6 * count,
                           y + 9 * count, kRows, size);
@@ -99,8 +99,8 @@ void test_loss_levels() {
         if (level > detected_cpu_level()) continue;
         auto logits = given;
         std::vector<float> losses(kRows, -1.0F);
-        training_kernels(level).loss.cross_entropy(logits.data(), targets.data(), -100, gradient,
-                                                   losses.data(), kRows, size);
+        training_kernels(level).floats.cross_entropy(logits.data(), targets.data(), -100, gradient,
+                                                     losses.data(), kRows, size);
         CHECK(losses[1] == 0.0F);
         CHECK(gradient || same(logits, given));
         logits.insert(logits.end(), losses.begin(), losses.end());
@@ -117,8 +117,8 @@ void test_loss_values() {
   const auto loss_of = [&](std::vector<float> logits, std::vector<float>* gradient) {
     float loss = -1.0F;
     training_kernels(detected_cpu_level())
-        .loss.cross_entropy(logits.data(), target, -100, gradient != nullptr, &loss, 1,
-                            static_cast<std::int64_t>(logits.size()));
+        .floats.cross_entropy(logits.data(), target, -100, gradient != nullptr, &loss, 1,
+                              static_cast<std::int64_t>(logits.size()));
     if (gradient != nullptr) *gradient = logits;
     return loss;
   };

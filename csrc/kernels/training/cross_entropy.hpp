@@ -1,4 +1,4 @@
-// Cross-entropy of rows of logits. Local to the file that includes it; see kernels.hpp.
+// Cross-entropy of rows of logits, and plain sums. Local to the file that includes it; see kernels.hpp.
 #pragma once
 
 #include <cmath>
@@ -51,6 +51,20 @@ void cross_entropy(float* logits, const std::int64_t* targets, std::int64_t igno
     for_blocks(size, [&](auto block) { block.store(block.load(logits) * scale, logits); });
     logits[target] -= 1.0F;
   }
+}
+
+void sum_rows(const float* parts, std::int64_t rows, std::int64_t size, float* sum) {
+  for_blocks(size, [&](auto block) {
+    Lanes total = Lanes::all(0.0F);
+    for (std::int64_t row = 0; row < rows; ++row) total = total + block.load(parts + row * size);
+    block.store(total, sum);
+  });
+}
+
+void sum(const float* values, std::int64_t count, float* sum) {
+  double total = 0.0;
+  for (std::int64_t i = 0; i < count; ++i) total += static_cast<double>(values[i]);
+  *sum = static_cast<float>(total);
 }
 
 }  // namespace

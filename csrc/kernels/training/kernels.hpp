@@ -2,7 +2,8 @@
 //
 // All tensors are row-major. A kernel works on `rows` rows from the pointers it is given, so a caller splits
 // rows over threads by moving the pointers; rows do not influence each other, but for the weight gradient of
-// the norm. Sums run in float32 in an order that depends on neither thread count nor instruction set.
+// the norm. Sums run in an order that depends on neither thread count nor instruction set. kernels/cuda has a
+// table of the same shape.
 #pragma once
 
 #include <cstdint>
@@ -35,16 +36,20 @@ struct TrainingKernels {
                    float* inverse_rms, std::int64_t rows, std::int64_t size);
 
   /// Given g = dL/dy and n = x · inverse_rms:
-  /// dx = inverse_rms · (g·weight - n · mean(g·weight·n)) + g_total; dweight [size, float] += sum over rows
-  /// of g·n. `g_total`, the gradient of the total, may be null.
+  /// dx = inverse_rms · (g·weight - n · mean(g·weight·n)) + g_total, and dweight [ceil(rows / block), size]
+  /// gets the sum of g·n over each `block` rows. `g_total`, the gradient of the total, may be null.
   void (*rms_norm_backward)(const T* g, const T* g_total, const T* x, const T* weight,
                             const float* inverse_rms, T* dx, float* dweight, std::int64_t rows,
-                            std::int64_t size);
+                            std::int64_t size, std::int64_t block);
 
   /// Rotates each head's pairs (x[i], x[i + size/2]) by the token's angles: cos and sin [rows, size/2].
   /// `direction` 1 is forward, -1 the inverse, which is also the gradient.
   void (*rope)(const T* x, const HeadStrides& x_strides, const Heads& heads, const float* cos,
                const float* sin, float direction, T* y, const HeadStrides& y_strides, std::int64_t rows);
+
+  /// Copies heads as they are.
+  void (*copy_heads)(const T* x, const HeadStrides& x_strides, const Heads& heads, T* y,
+                     const HeadStrides& y_strides, std::int64_t rows);
 
   /// y = silu(gate) · up; the strides are those of the rows of gate and up.
   void (*swiglu)(const T* gate, std::int64_t gate_stride, const T* up, std::int64_t up_stride, T* y,
@@ -57,19 +62,25 @@ struct TrainingKernels {
                           std::int64_t size);
 };
 
-/// The kernels that the loss and the reductions need in float32 whatever the storage type.
-struct LossKernels {
+/// What works on float32 whatever the storage type.
+struct FloatKernels {
   /// For each row: loss = log(sum(exp(logits))) - logits[target], and, where `gradient` is set, logits become
   /// softmax(logits) - onehot(target). A row whose target is `ignored` has loss 0 and gradient 0.
   void (*cross_entropy)(float* logits, const std::int64_t* targets, std::int64_t ignored, bool gradient,
                         float* losses, std::int64_t rows, std::int64_t size);
+
+  /// sum [size] = the sum of the rows of parts [rows, size], in order.
+  void (*sum_rows)(const float* parts, std::int64_t rows, std::int64_t size, float* sum);
+
+  /// *sum = the sum of the values, carried in double precision.
+  void (*sum)(const float* values, std::int64_t count, float* sum);
 };
 
 /// The kernels of one level.
 struct LevelKernels {
   TrainingKernels<float> f32;
   TrainingKernels<BFloat16> bf16;
-  LossKernels loss;
+  FloatKernels floats;
 };
 
 /// `level` is at most detected_cpu_level().

@@ -40,8 +40,12 @@ void rms_norm(const T* x, const T* residual, const T* weight, float eps, T* y, T
 
 template <class T>
 void rms_norm_backward(const T* g, const T* g_total, const T* x, const T* weight, const float* inverse_rms,
-                       T* dx, float* dweight, std::int64_t rows, std::int64_t size) {
+                       T* dx, float* dweight, std::int64_t rows, std::int64_t size, std::int64_t block_rows) {
   for (std::int64_t row = 0; row < rows; ++row) {
+    if (row % block_rows == 0) {
+      if (row > 0) dweight += size;
+      for_blocks(size, [&](auto block) { block.store(Lanes::all(0.0F), dweight); });
+    }
     const Lanes scale = Lanes::all(inverse_rms[row]);
     Lanes products = Lanes::all(0.0F);
     for_blocks(size, [&](auto block) {

@@ -32,5 +32,19 @@ void rope(const T* x, const HeadStrides& x_strides, const Heads& heads, const fl
   }
 }
 
+template <class T>
+void copy_heads(const T* x, const HeadStrides& x_strides, const Heads& heads, T* y,
+                const HeadStrides& y_strides, std::int64_t rows) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t outer = 0; outer < heads.outer; ++outer) {
+      for (std::int64_t inner = 0; inner < heads.inner; ++inner) {
+        std::memcpy(y + row * y_strides.token + outer * y_strides.outer + inner * y_strides.inner,
+                    x + row * x_strides.token + outer * x_strides.outer + inner * x_strides.inner,
+                    static_cast<std::size_t>(heads.size) * sizeof(T));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace castline::kernels

@@ -11,10 +11,11 @@ namespace castline::kernels {
 namespace {
 
 template <class T>
-constexpr TrainingKernels<T> kTrainingKernels = {rms_norm<T>, rms_norm_backward<T>, rope<T>, swiglu<T>,
-                                                 swiglu_backward<T>};
+constexpr TrainingKernels<T> kTrainingKernels = {rms_norm<T>, rms_norm_backward<T>, rope<T>, copy_heads<T>,
+                                                 swiglu<T>,   swiglu_backward<T>};
 
-constexpr LevelKernels kLevelKernels = {kTrainingKernels<float>, kTrainingKernels<BFloat16>, {cross_entropy}};
+constexpr LevelKernels kLevelKernels = {
+    kTrainingKernels<float>, kTrainingKernels<BFloat16>, {cross_entropy, sum_rows, sum}};
 
 }  // namespace
 
