@@ -2,7 +2,8 @@
 
 Every function does what its twin in `reference_ops` does, where its arguments are described. `fused=False`
 takes the twin, as do types and devices without a kernel. The kernels serve float32 and bfloat16 (summing in
-float32), give the same bits for any number of threads, and work under `torch.compile` and `torch.export`.
+float32) on the CPU and, where castline was built with nvcc, on CUDA; they give the same bits every time, on the
+CPU for any number of threads, and work under `torch.compile` and `torch.export`.
 The gradients of fused ops cannot be differentiated again.
 """
 
@@ -17,7 +18,8 @@ from castline.model import reference_ops
 from castline.model.reference_ops import IGNORED
 
 
-def _load() -> None:
+def _load() -> frozenset[str]:
+    """Load the compiled ops and return the device types that they serve."""
     spec = find_spec("castline._ops")
     if spec is None or spec.origin is None:
         raise DeviceError(
@@ -25,15 +27,21 @@ def _load() -> None:
             "build castline again, with torch installed: make build"
         )
     torch.ops.load_library(spec.origin)  # type: ignore[no-untyped-call]
+    cuda = find_spec("castline._ops_cuda")
+    if cuda is None or cuda.origin is None or not torch.cuda.is_available():
+        return frozenset({"cpu"})
+    torch.ops.load_library(cuda.origin)  # type: ignore[no-untyped-call]
+    return frozenset({"cpu", "cuda"})
 
 
-_load()
+DEVICES = _load()
+"""The device types that have kernels; the twins run on the others."""
 _OPS = torch.ops.castline
 _KERNEL_TYPES = (torch.float32, torch.bfloat16)
 
 
 def _has_kernel(x: Tensor) -> bool:
-    return x.dtype in _KERNEL_TYPES and x.device.type == "cpu"
+    return x.dtype in _KERNEL_TYPES and x.device.type in DEVICES
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, *, fused: bool = True) -> Tensor:

@@ -37,6 +37,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> linear_cross_entropy(const Tensor& x,
               targets_given.size(0) == rows,
           kOp, "targets must be int64 of the shape " + shape_of({rows}),
           std::string(toString(targets_given.scalar_type())) + " " + shape_of(targets_given));
+  require_same_device(targets_given, x, kOp, "targets");
   const Tensor targets = dense(targets_given);
   require_targets(targets, vocabulary, ignored, kOp);
 

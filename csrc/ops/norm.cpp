@@ -96,6 +96,7 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_given,
   require(inverse_rms.scalar_type() == ScalarType::Float && inverse_rms.numel() == rows_of(x).count, kOp,
           "inverse_rms must have a float32 for each of " + std::to_string(rows_of(x).count) + " rows",
           shape_of(inverse_rms));
+  require_same_device(inverse_rms, x, kOp, "inverse_rms");
   std::optional<Tensor> grad_total;
   if (grad_total_given.has_value()) {
     require_same_type(*grad_total_given, x, kOp, "grad_total");

@@ -18,6 +18,7 @@ void require_tables(const Tensor& cos, const Tensor& sin, const Tensor& x, const
     require(shape_of(*t) == table && t->scalar_type() == ScalarType::Float, op,
             "cos and sin must be float32 of the shape " + table,
             std::string(toString(t->scalar_type())) + " " + shape_of(*t));
+    require_same_device(*t, x, op, "cos and sin");
   }
 }
 

@@ -3,6 +3,13 @@
 #include "base/error.hpp"
 
 namespace castline::ops {
+namespace {
+
+std::string device_of(const Tensor& t) {
+  return t.is_cuda() ? "cuda:" + std::to_string(t.get_device_index()) : "the CPU";
+}
+
+}  // namespace
 
 std::string shape_of(const Tensor& t) {
   return shape_of(std::vector<std::int64_t>(t.sizes().begin(), t.sizes().end()));
@@ -24,9 +31,15 @@ void require_float(const Tensor& t, const char* op, const char* name) {
           std::string(name) + " must be float32 or bfloat16", toString(type));
 }
 
+void require_same_device(const Tensor& t, const Tensor& like, const char* op, const char* name) {
+  require(t.is_cuda() == like.is_cuda() && t.get_device_index() == like.get_device_index(), op,
+          std::string(name) + " must be on " + device_of(like), device_of(t));
+}
+
 void require_same_type(const Tensor& t, const Tensor& like, const char* op, const char* name) {
   require(t.scalar_type() == like.scalar_type(), op,
           std::string(name) + " must be of type " + toString(like.scalar_type()), toString(t.scalar_type()));
+  require_same_device(t, like, op, name);
 }
 
 void require_same_shape(const Tensor& t, const Tensor& like, const char* op, const char* name) {

@@ -27,7 +27,10 @@ void require(bool ok, const char* op, const std::string& rule, const std::string
 /// Requires float32 or bfloat16.
 void require_float(const Tensor& t, const char* op, const char* name);
 
-/// Requires the type of `like`.
+/// Requires the device of `like`.
+void require_same_device(const Tensor& t, const Tensor& like, const char* op, const char* name);
+
+/// Requires the type and the device of `like`.
 void require_same_type(const Tensor& t, const Tensor& like, const char* op, const char* name);
 
 /// Requires the shape of `like`.
