@@ -1,4 +1,4 @@
-"""`castline corpus build | report | explain`."""
+"""`castline corpus build | decide | report | explain | sample`."""
 
 import os
 from dataclasses import asdict
@@ -63,16 +63,72 @@ def build_command(
 
 def report_command(corpus: CorpusArgument, json_output: JsonOption = False) -> None:
     """Write report.html again, and print the account of a corpus."""
-    from castline.corpus.manifest import read_manifest
+    from castline.corpus.manifest import read_account
     from castline.corpus.report import write_report
 
-    manifest = read_manifest(corpus)
+    manifest = read_account(corpus)
     path = write_report(corpus)
     if json_output:
         print_json({"report": str(path), "totals": manifest["totals"], "sources": manifest["sources"]})
         return
     _show_accounts(manifest)
     print(path)
+
+
+def decide_command(
+    corpus: CorpusArgument,
+    recipe: Annotated[Path | None, typer.Option(help="Take the settings of this recipe.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    overrides: SetOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Decide again with other thresholds, in seconds: no text is read. `build` then makes the tokens anew."""
+    from castline.corpus.redecide import redecide
+
+    values = read_tables(recipe, CORPUS_TABLES, None) if recipe else None
+    change = redecide(corpus, recipe=values, overrides=overrides, dry_run=dry_run)
+    if json_output:
+        print_json({"dry_run": dry_run, **asdict(change)})
+        return
+    for line in change.settings:
+        print(line)
+    rules = sorted({*change.dropped_before, *change.dropped_after})
+    rows = [("kept", change.kept_before, change.kept_after)]
+    rows += [(rule, change.dropped_before.get(rule, 0), change.dropped_after.get(rule, 0)) for rule in rules]
+    table = [(name, old, new, f"{new - old:+,}" if new != old else "") for name, old, new in rows]
+    print_table("documents kept, and dropped by rule", ("", "before", "after", "change"), table)
+    print(f"{change.newly_kept:,} documents newly kept, {change.newly_dropped:,} newly dropped")
+    if dry_run or not (change.settings or change.decisions_changed):
+        note("nothing was written" if dry_run else "nothing changed")
+    else:
+        note(
+            "tokenizer and shards were of the earlier decisions: `castline corpus build` with these settings makes them"
+        )
+
+
+def sample_command(
+    corpus: CorpusArgument,
+    rule: Annotated[str, typer.Option(help="Only what this rule, or set of rules, dropped.")] = "",
+    source: Annotated[str, typer.Option(help="Only documents of this source.")] = "",
+    kept: Annotated[bool | None, typer.Option("--kept/--dropped", help="Only kept ones, or only dropped ones.")] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+    seed: Annotated[int, typer.Option(help="Another seed, other documents.")] = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Print some documents, chosen at random."""
+    from castline.corpus.sample import sample_documents
+
+    found = sample_documents(corpus, rule=rule, source=source, kept=kept, count=count, seed=seed)
+    if json_output:
+        print_json({"documents": [asdict(document) for document in found]})
+        return
+    for document in found:
+        fate = f"dropped by {document.rule}" if document.rule else "kept"
+        if document.value is not None:
+            fate += f": measured {document.value:.4g}, threshold {document.threshold:.4g}"
+        if document.duplicate_of:
+            fate += f", kept instead: {document.duplicate_of}"
+        print(f"── {document.id}  {document.source}  {document.path}  {fate}\n{document.text}\n")
 
 
 def explain_command(
@@ -91,8 +147,10 @@ def explain_command(
 
 
 app.command("build")(guarded(build_command))
+app.command("decide")(guarded(decide_command))
 app.command("report")(guarded(report_command))
 app.command("explain")(guarded(explain_command))
+app.command("sample")(guarded(sample_command))
 
 
 def _config(recipe: Path, overrides: list[str] | None) -> "CorpusConfig":

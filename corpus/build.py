@@ -73,7 +73,8 @@ def build_corpus(
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
     with workspace.locked(), Workers(workers) as pool:
-        (out / manifests.NAME).unlink(missing_ok=True)
+        for name in (manifests.NAME, manifests.DECIDED):
+            (out / name).unlink(missing_ok=True)
         workspace.keep_only("shards", ())
         results = measure_sources(tasks, annotators, workspace, pool)
         check_results(

@@ -36,11 +36,36 @@ class Outcome:
     kept: dict[str, int]  # by split
 
 
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions about all documents, not written yet."""
+
+    tables: dict[str, pa.Table]  # by file name
+    outcomes: dict[str, Outcome]  # of every source that has documents
+
+
 def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
     """Decide about every document of the corpus directory `out` and write the decisions.
 
     Returns:
         The outcome of every source that has documents.
+
+    Raises:
+        DataError: measurements or duplicates are missing.
+    """
+    decisions = make_decisions(out, config)
+    write_decisions(out, decisions)
+    return decisions.outcomes
+
+
+def write_decisions(out: Path, decisions: Decisions) -> None:
+    """Write `decisions/` beside the measurements."""
+    for name, table in decisions.tables.items():
+        write_table(out / "decisions" / name, table)
+
+
+def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
+    """Decide about every document of the corpus directory `out`, writing nothing.
 
     Raises:
         DataError: measurements or duplicates are missing.
@@ -87,11 +112,13 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
             "repeats": kept.astype(np.int64),
         }
     )
+    tables = {}
     start = 0
     for name, identity in zip(names, identities, strict=True):
-        write_table(out / "decisions" / name, decisions.slice(start, len(identity)))
+        tables[name] = decisions.slice(start, len(identity))
         start += len(identity)
-    return {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
+    outcomes = {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
+    return Decisions(tables, outcomes)
 
 
 def _cluster_names(ids: npt.NDArray[np.bytes_], cluster: Integers) -> npt.NDArray[np.bytes_]:

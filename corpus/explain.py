@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import document_at
 from castline.corpus.duplicates.search import PAIRS
-from castline.corpus.manifest import read_manifest
+from castline.corpus.manifest import NAME, read_account
 from castline.corpus.shards import open_shards
 from castline.corpus.tables import read_table
 from castline.errors import DataError, RecipeError
@@ -77,7 +77,7 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         DataError: `out` holds no finished corpus, or a part of it is damaged.
         RecipeError: no document, or more than one, has such an id.
     """
-    config = parse(CorpusConfig, read_manifest(out)["recipe"], f"the manifest of {out}")
+    config = parse(CorpusConfig, read_account(out)["recipe"], f"the manifest of {out}")
     part, row = _find(out, prefix)
     measured = _row(out / "measurements" / f"{part}.parquet", row)
     decision = _row(out / "decisions" / f"{part}.parquet", row)
@@ -160,6 +160,8 @@ def _matches(out: Path, identity: str) -> list[Match]:
 
 
 def _token_ranges(out: Path, identity: str) -> list[TokenRange]:
+    if not (out / NAME).is_file():
+        return []  # decided again and not built yet
     shards = open_shards(out)
     ranges = []
     for split in shards.manifest["splits"]:

@@ -18,6 +18,7 @@ from castline.files import read_json, sha256_json
 KIND = "castline-corpus"
 SCHEMA_VERSION = 1
 NAME = "manifest.json"
+DECIDED = "decided.json"  # in its place while tokenizer and shards are of earlier decisions
 
 
 def account(
@@ -94,6 +95,27 @@ def read_manifest(out: Path) -> dict[str, Any]:
             "build the corpus again with --force"
         )
     return manifest
+
+
+def read_account(out: Path) -> dict[str, Any]:
+    """The manifest of the corpus in `out`, or of one that was decided again and is not built yet.
+
+    The latter has no tokens, no tokenizer and no files.
+    """
+    if (out / NAME).is_file() or not (out / DECIDED).is_file():
+        return read_manifest(out)
+    account: dict[str, Any] = read_json(out / DECIDED)
+    return account
+
+
+def decided_again(account: dict[str, Any], config: CorpusConfig, outcomes: dict[str, Outcome]) -> dict[str, Any]:
+    """The account after other decisions about the same documents."""
+    sources = {}
+    for name, one in account["sources"].items():
+        outcome = outcomes.get(name, Outcome(dropped={}, kept={TRAIN: 0, HELD_OUT: 0}))
+        none = dict.fromkeys(one["tokens"], 0)
+        sources[name] = one | {"dropped": outcome.dropped, "kept": outcome.kept, "tokens": none}
+    return new_manifest(config, sources, annotators=account.get("annotators", {}))
 
 
 def recipe_values(config: CorpusConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE
 from castline.corpus.documents import read_documents
 from castline.corpus.histogram import Histogram, histogram
-from castline.corpus.manifest import read_manifest
+from castline.corpus.manifest import read_account
 from castline.corpus.rules.apply import PASSED, Flags, rules_by_group
 from castline.corpus.rules.rule_set import Rule
 from castline.corpus.tables import read_table
@@ -64,7 +64,7 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
     Raises:
         DataError: `out` holds no finished corpus, or a part of it is damaged.
     """
-    manifest = read_manifest(out) if manifest is None else manifest
+    manifest = read_account(out) if manifest is None else manifest
     config = parse(CorpusConfig, manifest["recipe"], f"the manifest of {out}")
     decisions = _Decisions(out)
     samples = decisions.samples()
@@ -77,7 +77,7 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
     )
     environment.filters["number"] = format_number
     page = environment.get_template("report.html.j2").render(
-        manifest=manifest,
+        manifest={"tokenizer": None, **manifest},
         funnel=funnel(manifest["totals"]),
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
         histograms=_histograms(out, config),

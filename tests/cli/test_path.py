@@ -33,6 +33,21 @@ def test_every_document_can_be_explained(corpus: Path, castline: Castline) -> No
     assert row["id"] in castline("corpus", "explain", corpus, row["id"]).out
 
 
+def test_thresholds_are_tried_and_documents_looked_at(corpus: Path, castline: Castline) -> None:
+    before = (corpus / "manifest.json").read_bytes()
+    change = castline(
+        "corpus", "decide", corpus, "--set", "rules.gopher_quality.words.min=5000", "--dry-run", "--json"
+    ).json
+    assert change["kept_after"] < change["kept_before"]
+    tried = castline("corpus", "decide", corpus, "--set", "rules.gopher_quality.words.min=5000", "--dry-run")
+    assert "gopher_quality.words" in tried.out
+    assert (corpus / "manifest.json").read_bytes() == before
+    documents = castline("corpus", "sample", corpus, "--kept", "-n", 3, "--json").json["documents"]
+    assert [document["rule"] for document in documents] == [""] * 3
+    assert documents[0]["id"] in castline("corpus", "sample", corpus, "--kept", "-n", 3).out
+    assert castline("corpus", "sample", corpus, "--rule", "no_such_rule").code == 2
+
+
 def test_another_recipe_is_refused_and_named(data: Path, corpus: Path, run: Path, castline: Castline) -> None:
     other = castline("corpus", "build", data / "recipe.toml", "--out", corpus, "--set", "tokenizer.vocab_size=768")
     assert other.code == 2
