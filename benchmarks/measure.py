@@ -3,11 +3,11 @@
     python -m venv peers && peers/bin/pip install 'datatrove[processing]==0.10.1' spacy
     python benchmarks/measure.py [DOCUMENTS.jsonl] --peer-python peers/bin/python
 
-castline computes every measurement (Gopher, C4, FineWeb, InternLM2, code); datatrove runs its Gopher quality and repetition
-filters, each of which stops at the first rule that fails. The ceiling is a look at every character and a hash of the
-text, taken from content hashes. The last lines say how often castline's measurements under Gopher's thresholds decide
-as datatrove does: with words that white space separates for the share of words with a letter, as in the paper, and with
-marks counted as words, as datatrove counts them.
+castline computes every measurement (Gopher, C4, FineWeb, InternLM2, code); datatrove runs its Gopher quality and
+repetition filters, each of which stops at the first rule that fails. The ceiling is a look at every character and a
+hash of the text, taken from content hashes. The last lines say how often castline's measurements under Gopher's
+thresholds decide as datatrove does: with words that white space separates for the share of words with a letter, as in
+the paper, and with marks counted as words, as datatrove counts them.
 """
 
 import json
