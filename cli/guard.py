@@ -13,12 +13,10 @@ from typing import ParamSpec
 
 import typer
 
-from castline.errors import CastlineError, DeviceError
+from castline.errors import INTERRUPTED, CastlineError, DeviceError
 from castline.files import is_disk_full
 
 P = ParamSpec("P")
-
-INTERRUPTED = 130
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -68,19 +69,36 @@ class Workers:
             ) from None
 
     def _submit(self, function: Callable[[T], R], tasks: Sequence[T]) -> dict[Future[R], int]:
-        # A terminal sends Ctrl-C to every process: workers are born with it blocked, this process ends them.
-        # multiprocessing's resource tracker unblocks it when it starts, so that comes first.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         others = set(multiprocessing.active_children())
-        try:
-            if self._executor is None:
-                context = multiprocessing.get_context("spawn")
-                self._executor = ProcessPoolExecutor(self.count, context, initializer=_end_with_parent)
-            return {self._executor.submit(function, task): number for number, task in enumerate(tasks)}
-        finally:
-            self._processes |= set(multiprocessing.active_children()) - others
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        with _interrupts_held():
+            try:
+                if self._executor is None:
+                    context = multiprocessing.get_context("spawn")
+                    self._executor = ProcessPoolExecutor(self.count, context, initializer=_end_with_parent)
+                return {self._executor.submit(function, task): number for number, task in enumerate(tasks)}
+            finally:
+                self._processes |= set(multiprocessing.active_children()) - others
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Inside, Ctrl-C waits for the end, and processes are born with it blocked.
+
+    A terminal sends it to every process, and this one ends the others. Another thread may take the signal
+    though this one blocks it, so Python's handler is held as well: a worker must get all it is born with.
+    """
+    # multiprocessing's resource tracker unblocks the signal when it starts, so that comes first.
+    resource_tracker.ensure_running()
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+        if seen:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end_with_parent() -> None:

@@ -57,7 +57,7 @@ def test_core_knows_neither_python_nor_torch(folder: str) -> None:
 def test_help_imports_no_heavy_library() -> None:
     heavy = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "numpy", "pyarrow", "matplotlib")
     program = (
-        "import sys; from castline.cli.main import app; app(['--help'], standalone_mode=False);"
+        "import sys; from castline.cli.app import app; app(['--help'], standalone_mode=False);"
         f"print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

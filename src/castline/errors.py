@@ -3,6 +3,8 @@
 The command line turns each class into its exit code and prints the message without a traceback.
 """
 
+INTERRUPTED = 130  # the exit code of Ctrl-C, which is nobody's error
+
 
 class CastlineError(Exception):
     """Base of every error a user can cause or meet."""

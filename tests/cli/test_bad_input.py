@@ -181,6 +181,21 @@ def test_a_full_disk_is_said_and_leaves_nothing_whole(data: Path, run: Path, tmp
     assert not (out / last).exists()
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.2])
+def test_ctrl_c_while_the_program_loads(seconds: float) -> None:
+    program = "from castline.cli.main import main; print('loaded', flush=True); main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loaded\n"
+    time.sleep(0.02 + seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), err  # 0: it was done already
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("stage", ["corpus", "train", "compile"])
 def test_ctrl_c_keeps_what_is_done(data: Path, run: Path, tmp_path: Path, stage: str) -> None:
     out = tmp_path / "out"
@@ -200,8 +215,7 @@ def test_ctrl_c_keeps_what_is_done(data: Path, run: Path, tmp_path: Path, stage:
     # Interrupt once the stage has begun to write.
     deadline = time.monotonic() + 120
     while process.poll() is None and not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.2)
+        time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert "Traceback" not in err
