@@ -1,6 +1,7 @@
 """Building a corpus: the stages in order, each skipped where its output is there already.
 
-    read and measure -> find duplicates -> decide and split -> train the tokenizer -> encode -> mix -> report
+    read and measure -> find duplicates -> decide and split -> pack repositories
+    -> train the tokenizer -> encode -> mix -> report
 
 The manifest is written last, so a directory with a manifest is complete. An interrupted build goes on
 where it stopped, and gives the same bytes as one that was never interrupted.
@@ -14,6 +15,7 @@ from typing import Any
 from castline.corpus import manifest as manifests
 from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.annotators import identities, make_annotators
+from castline.corpus.code.packing import pack_repositories, packed_files
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, Outcome, decide
 from castline.corpus.duplicates.search import CLUSTERS, PAIRS, find_duplicates
@@ -86,16 +88,17 @@ def build_corpus(
         _check_outcomes(outcomes)
         decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}
         workspace.keep_only("decisions", (f"{name}.parquet" for name in decisions))
-        tokenizer = _tokenizer(parts, config, workspace, decisions)
+        selected = pack_repositories(parts, config, workspace, pool)
+        tokenizer = _tokenizer(selected, config, workspace, decisions)
         depends_on = [sha256_file(out / "tokenizer.json"), decisions]
-        encode_documents(parts, workspace, depends_on, pool)
-        tokens = pack_shards(out, parts, config, tokenizer)
+        encode_documents(selected, workspace, depends_on, pool)
+        tokens = pack_shards(out, selected, config, tokenizer)
         manifest = manifests.new_manifest(
             config,
-            manifests.account(config, results, outcomes, tokens),
+            manifests.account(config, results, outcomes, selected, tokens),
             tokenizer=asdict(tokenizer),
             annotators=identities(annotators),
-            files=_file_hashes(out, parts, decisions),
+            files=_file_hashes(out, parts, selected, decisions),
         )
         write_report(out, manifest)
         write_json(out / manifests.NAME, manifest)
@@ -167,10 +170,13 @@ def _tokenizer(
     return info
 
 
-def _file_hashes(out: Path, parts: list[Part], decisions: dict[str, str]) -> dict[str, str]:
+def _file_hashes(out: Path, parts: list[Part], selected: list[Part], decisions: dict[str, str]) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for part in parts:
         hashes |= {path: part.sha256[folder] for folder, path in part_files(part.name).items()}
         hashes[f"decisions/{part.name}.parquet"] = decisions[part.name]
+    for part in selected:
+        if part.packed:
+            hashes |= {path: part.sha256[content] for content, path in packed_files(part.name).items()}
     singles = [CLUSTERS, PAIRS, "tokenizer.json", "tokenizer_config.json", "shards/manifest.json"]
     return hashes | {name: sha256_file(out / name) for name in singles}

@@ -7,9 +7,10 @@ values of the rules they implement. Light to import: pydantic only.
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from castline.corpus.annotate.config import LanguageConfig
+from castline.corpus.code.config import RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
 from castline.recipe import Table
@@ -27,6 +28,8 @@ class Source(Table):
     `weight` says how many times the source's tokens are read: 1 once, 2 twice, 0.5 half of them, 0 none. `max_bad` is
     the largest share of the source's records that may be damaged (a broken jsonl line, a truncated file) before the
     build fails.
+    `repository` says what is packed into one document of a code source, in the order of its imports: the files of
+    each `folder` at the top of the source, or of the whole `source`; with `file` every file becomes markdown alone.
     Of jsonl and parquet, `…_field` names the field that holds what it says; `language_field` counts where
     `language` is auto.
     """
@@ -44,6 +47,7 @@ class Source(Table):
     licence_field: str = ""  # "licence" or "license",
     language_field: str = ""  # none
     licence: str = ""  # of all that is in the source, where a record does not name its own
+    repository: Repository = "none"
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
     max_bad: float = Field(default=0.0, ge=0.0, le=1.0)
 
@@ -55,6 +59,12 @@ class Source(Table):
                 f"expected a name of at most 64 letters, digits, '.', '_' and '-' (it names a folder), but got {name!r}"
             )
         return name
+
+    @model_validator(mode="after")
+    def _repositories_are_code(self) -> "Source":
+        if self.repository != "none" and self.kind != "code":
+            raise ValueError(f'expected kind "code" of a source with repositories, but got "{self.kind}"')
+        return self
 
     @property
     def field(self) -> str:
@@ -96,6 +106,7 @@ class CorpusConfig(Table):
     language: LanguageConfig = LanguageConfig()
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
+    repositories: RepositoriesConfig = RepositoriesConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     split: SplitConfig = SplitConfig()
     mix: MixConfig = MixConfig()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from castline.corpus.code.repositories import held_out_groups
 from castline.corpus.config import CorpusConfig
 from castline.corpus.duplicates.keep import Integers, columns_needed, preferences, representatives
 from castline.corpus.duplicates.search import CLUSTERS
@@ -77,7 +78,7 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
     for name in names:
         table = read_table(out / "measurements" / name)
         verdicts.append(apply_rules(table, config.rules))
-        identities.append(table.select(["id", "source", "content_hash"]))
+        identities.append(table.select(["id", "source", "path", "content_hash"]))
         preferable.append(table.select([name for name in columns_needed(config.dedup) if name in table.column_names]))
     rule = np.concatenate([verdict[0] for verdict in verdicts])
     everything = pa.concat_tables(identities)
@@ -96,7 +97,8 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
 
     clusters = _cluster_names(ids, cluster)
     split = np.where(kept, TRAIN, "").astype(object)
-    chosen = held_out(clusters[kept].tolist(), sources[kept].tolist(), config.split.held_out, config.seed)
+    groups = _held_out_groups(everything["path"], clusters, sources, kept, config)
+    chosen = held_out(groups[kept].tolist(), sources[kept].tolist(), config.split.held_out, config.seed)
     split[np.flatnonzero(kept)[chosen]] = HELD_OUT
 
     decisions = pa.table(
@@ -128,6 +130,21 @@ def _cluster_names(ids: npt.NDArray[np.bytes_], cluster: Integers) -> npt.NDArra
     names = np.empty_like(ids)
     names[cluster[order[first]]] = ids[order[first]]
     return names[cluster]
+
+
+def _held_out_groups(
+    paths: pa.ChunkedArray, clusters: npt.NDArray[np.bytes_], sources: Names, kept: Flags, config: CorpusConfig
+) -> Names:
+    """What is held out together: a cluster, or a repository."""
+    groups = clusters.astype(object)
+    for source in config.sources:
+        if source.repository != "none":
+            rows = np.flatnonzero(kept & (sources == source.name))
+            names = held_out_groups(
+                paths.take(pa.array(rows)).to_pylist(), groups[rows].tolist(), source.repository, config.split.held_out
+            )
+            groups[rows] = np.array(names, dtype=object)
+    return groups
 
 
 def _outcome(rule: Names, kept: Flags, split: Names, mine: Flags) -> Outcome:

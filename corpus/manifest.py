@@ -1,6 +1,7 @@
 """The manifest of a corpus: what was read, what became of it, and how many tokens it gave.
 
-Per source, records add up: read = kept + dropped (by rule) + rejected (by reason).
+Per source, records add up: read = kept + dropped (by rule) + rejected (by reason). `packed` counts the documents that
+the kept files of repositories became.
 """
 
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any
 from castline import __version__
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import Outcome
-from castline.corpus.measure import TaskResult
+from castline.corpus.measure import Part, TaskResult
 from castline.corpus.split import HELD_OUT, TRAIN
 from castline.errors import DataError
 from castline.files import read_json, sha256_json
@@ -22,7 +23,11 @@ DECIDED = "decided.json"  # in its place while tokenizer and shards are of earli
 
 
 def account(
-    config: CorpusConfig, results: list[TaskResult], outcomes: dict[str, Outcome], tokens: dict[str, dict[str, int]]
+    config: CorpusConfig,
+    results: list[TaskResult],
+    outcomes: dict[str, Outcome],
+    selected: list[Part],
+    tokens: dict[str, dict[str, int]],
 ) -> dict[str, dict[str, Any]]:
     """The account of every source, in the recipe's order."""
     accounts = {}
@@ -47,6 +52,7 @@ def account(
             "rejected": dict(sorted(rejected.items())),
             "dropped": outcome.dropped,
             "kept": outcome.kept,
+            "packed": sum(part.documents for part in selected if part.packed and part.source == source.name),
             "tokens": tokens[source.name],
         }
     return accounts
@@ -54,7 +60,9 @@ def account(
 
 def totals(accounts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The sums over all sources, shaped like the account of one."""
-    result: dict[str, Any] = {name: sum(one[name] for one in accounts.values()) for name in ("files", "bytes", "read")}
+    result: dict[str, Any] = {
+        name: sum(one[name] for one in accounts.values()) for name in ("files", "bytes", "read", "packed")
+    }
     for name in ("rejected", "dropped", "kept", "tokens"):
         sums: Counter[str] = Counter()
         for one in accounts.values():
@@ -114,7 +122,7 @@ def decided_again(account: dict[str, Any], config: CorpusConfig, outcomes: dict[
     for name, one in account["sources"].items():
         outcome = outcomes.get(name, Outcome(dropped={}, kept={TRAIN: 0, HELD_OUT: 0}))
         none = dict.fromkeys(one["tokens"], 0)
-        sources[name] = one | {"dropped": outcome.dropped, "kept": outcome.kept, "tokens": none}
+        sources[name] = one | {"dropped": outcome.dropped, "kept": outcome.kept, "packed": 0, "tokens": none}
     return new_manifest(config, sources, annotators=account.get("annotators", {}))
 
 

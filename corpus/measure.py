@@ -140,7 +140,7 @@ def _step(task: Task) -> str:
 def _key(task: Task, annotators: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "source": task.source.model_dump(exclude={"path", "weight", "max_bad"}),
+        "source": task.source.model_dump(exclude={"path", "weight", "max_bad", "repository"}),
         "files": [(file.path, file.size, file.modified_ns) for file in task.files],
         "index": task.index,
         "annotators": annotators,
