@@ -6,13 +6,13 @@ everything that could not be read, with the reason and the place.
 
 import hashlib
 import io
-import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import orjson
 import zstandard
 
 from castline.errors import DataError
@@ -99,22 +99,23 @@ def document_id(source: str, path: str, record: int) -> str:
 
 def write_documents(path: Path, documents: list[Document]) -> None:
     """Write documents as compressed JSON lines, atomically; the same documents give the same bytes."""
-    lines = [json.dumps(vars(document), ensure_ascii=False) + "\n" for document in documents]
-    data = zstandard.ZstdCompressor(level=3).compress("".join(lines).encode())
+    lines = [orjson.dumps(vars(document), option=orjson.OPT_APPEND_NEWLINE) for document in documents]
+    data = zstandard.ZstdCompressor(level=3).compress(b"".join(lines))
     with atomic_write(path) as file:
         file.write(data)
 
 
-def read_documents(path: Path) -> Iterator[Document]:
-    """The documents of one part, in order.
+def read_documents(path: Path, rows: Collection[int] | None = None) -> Iterator[Document]:
+    """The documents of one part, in order; those of some `rows` (a set, where there are many), if given.
 
     Raises:
         DataError: the file is missing or damaged.
     """
     try:
         with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"):
-                yield Document(**json.loads(line))
+            for row, line in enumerate(io.BufferedReader(stream)):
+                if rows is None or row in rows:
+                    yield Document(**orjson.loads(line))
     except (OSError, ValueError, TypeError, zstandard.ZstdError) as error:
         raise DataError(
             f"{path}: expected documents that castline wrote, but found: {error}; build the corpus again with --force"
@@ -127,7 +128,7 @@ def document_at(path: Path, row: int) -> Document:
     Raises:
         DataError: the file is missing or damaged, or has fewer documents.
     """
-    document = next(itertools.islice(read_documents(path), row, None), None)
+    document = next(read_documents(path, (row,)), None)
     if document is None:
         raise DataError(f"{path}: expected more than {row} documents; build the corpus again with --force")
     return document

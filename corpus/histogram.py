@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from castline.corpus.rules.apply import missed
 from castline.corpus.rules.rule_set import Bounds
 
 BINS = 48
@@ -50,7 +51,7 @@ def histogram(name: str, values: npt.NDArray[Any], bounds: Bounds) -> Histogram:
 
     bins = np.minimum((place(values) * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
-    outside = np.array([not bounds.allow(value) for value in values.tolist()])
+    outside = missed(bounds, values)
     refused = np.bincount(bins[outside], minlength=BINS)
     thresholds = [(float(place(np.array([limit]))[0]), limit) for limit in limits]
     return Histogram(

@@ -135,23 +135,25 @@ class _Decisions:
 
     def _read(self, rows: list[int]) -> Iterable[Sample]:
         for part, end, start in zip(self._parts, self._ends, [0, *self._ends], strict=False):
-            wanted = {row - start: row for row in rows if start <= row < end}
+            wanted = [row for row in rows if start <= row < end]
             if not wanted:
                 continue
-            for number, document in enumerate(read_documents(self._out / "documents" / f"{part}.jsonl.zst")):
-                if number in wanted:
-                    decision = self._table.slice(wanted[number], 1).to_pylist()[0]
-                    excerpt = document.text[:EXCERPT] + ("…" if len(document.text) > EXCERPT else "")
-                    yield Sample(
-                        document.id,
-                        document.source,
-                        document.path,
-                        decision["rule"],
-                        decision["value"],
-                        decision["threshold"],
-                        decision["duplicate_of"],
-                        excerpt,
-                    )
+            documents = read_documents(
+                self._out / "documents" / f"{part}.jsonl.zst", {int(row - start) for row in wanted}
+            )
+            for row, document in zip(wanted, documents, strict=True):
+                decision = self._table.slice(row, 1).to_pylist()[0]
+                excerpt = document.text[:EXCERPT] + ("…" if len(document.text) > EXCERPT else "")
+                yield Sample(
+                    document.id,
+                    document.source,
+                    document.path,
+                    decision["rule"],
+                    decision["value"],
+                    decision["threshold"],
+                    decision["duplicate_of"],
+                    excerpt,
+                )
 
 
 def _histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:

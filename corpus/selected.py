@@ -7,6 +7,7 @@ alike: a table with a row per selected document, and their texts in the same ord
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,12 +35,10 @@ def selected_documents(out: Path, part: Part, split: str | None = None) -> Itera
     """The selected documents of a part, in order; those of one split where it is given."""
     if part.packed:
         rows = read_table(out / PACKED / f"{part.name}.parquet", ["split"])
-        wanted = pa.array([True] * len(rows)) if split is None else pc.equal(rows["split"], split)
+        wanted = pa.array(np.ones(len(rows), dtype=bool)) if split is None else pc.equal(rows["split"], split)
         path = out / PACKED / f"{part.name}.jsonl.zst"
     else:
         rows = read_table(out / "decisions" / f"{part.name}.parquet", ["kept", "split"])
         wanted = rows["kept"] if split is None else pc.equal(rows["split"], split)
         path = out / "documents" / f"{part.name}.jsonl.zst"
-    for document, chosen in zip(read_documents(path), wanted.to_pylist(), strict=True):
-        if chosen:
-            yield document
+    yield from read_documents(path, frozenset(pc.indices_nonzero(wanted).to_pylist()))
