@@ -161,8 +161,8 @@ class Pass {
 
   void symbols(const Token& t) {
     std::uint32_t dots = 0;
-    char32_t before = 0;
-    std::uint32_t same = 0;  // how many times the character came just before
+    char32_t before = 0xFFFFFFFF;  // no character
+    std::uint32_t same = 0;        // how many times the character came just before
     for (const char* p = t.begin; p != t.end; ++outside_) {
       const char32_t c = utf8::next(p);
       same = c == before ? same + 1 : 0;

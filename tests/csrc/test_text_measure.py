@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import regex
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from castline import _C
@@ -352,6 +352,7 @@ PIECES = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(PIECES, max_size=60).map("".join))
+@example("\0\0")
 def test_any_text(text: str) -> None:
     check([text.encode()])
 
