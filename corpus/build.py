@@ -25,8 +25,12 @@ from castline.corpus.measure import Part, check_results, measure_sources, part_f
 from castline.corpus.pack import pack_shards
 from castline.corpus.report import write_report
 from castline.corpus.sources import WORKSPACE, Task, make_tasks
-from castline.corpus.tokenizer import FORMAT as TOKENIZER_FORMAT
-from castline.corpus.tokenizer import TokenizerInfo, train_tokenizer
+from castline.corpus.tokenization.existing import existing_files_hash
+from castline.corpus.tokenization.fertility import NAME as FERTILITY
+from castline.corpus.tokenization.fertility import write_fertility
+from castline.corpus.tokenization.make import FILES as TOKENIZER_FILES
+from castline.corpus.tokenization.make import FORMAT as TOKENIZER_FORMAT
+from castline.corpus.tokenization.make import TokenizerInfo, make_tokenizer
 from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
 from castline.errors import DataError, RecipeError
@@ -71,7 +75,7 @@ def build_corpus(
     _check_folder(out)
     tasks = make_tasks(config.sources, base)
     annotators = make_annotators(config, base)
-    finished = _finished(config, tasks, annotators, workspace, force)
+    finished = _finished(config, base, tasks, annotators, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
     with workspace.locked(), Workers(workers) as pool:
@@ -89,14 +93,16 @@ def build_corpus(
         decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}
         workspace.keep_only("decisions", (f"{name}.parquet" for name in decisions))
         selected = pack_repositories(parts, config, workspace, pool)
-        tokenizer = _tokenizer(selected, config, workspace, decisions)
-        depends_on = [sha256_file(out / "tokenizer.json"), decisions]
-        encode_documents(selected, workspace, depends_on, pool)
+        tokenizer = _tokenizer(selected, config, base, workspace, decisions)
+        depends_on = [sha256_file(out / "tokenizer.json"), tokenizer.eos_id, decisions]
+        encode_documents(selected, tokenizer.eos_id, workspace, depends_on, pool)
+        kinds: dict[str, str] = {source.name: source.kind for source in config.sources}
+        fertility = write_fertility(out, selected, kinds, tokenizer)
         tokens = pack_shards(out, selected, config, tokenizer)
         manifest = manifests.new_manifest(
             config,
             manifests.account(config, results, outcomes, selected, tokens),
-            tokenizer=asdict(tokenizer),
+            tokenizer=asdict(tokenizer) | {"fertility": fertility},
             annotators=identities(annotators),
             files=_file_hashes(out, parts, selected, decisions),
         )
@@ -114,7 +120,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _finished(
-    config: CorpusConfig, tasks: list[Task], annotators: list[Annotator], workspace: Workspace, force: bool
+    config: CorpusConfig, base: Path, tasks: list[Task], annotators: list[Annotator], workspace: Workspace, force: bool
 ) -> dict[str, Any] | None:
     """The manifest of the finished corpus of this very recipe; None when there is work to do."""
     out = workspace.out
@@ -122,19 +128,22 @@ def _finished(
         return None
     manifest = manifests.read_manifest(out)
     differing = manifests.differing_fields(manifest["recipe"], manifests.recipe_values(config))
-    same_files = manifest["totals"]["files"] == sum(len(task.files) for task in tasks) and unchanged(
-        tasks, annotators, workspace
-    )
-    if not differing and same_files:
-        return manifest
-    if force:
-        return None
-    if differing:
+    if differing and not force:
         raise RecipeError(
             f"{out} holds a corpus of another recipe; it differs in\n"
             + "\n".join(f"  {field}" for field in differing)
             + "\nchoose another --out, or replace it with --force"
         )
+    same_files = (
+        not differing
+        and manifest["totals"]["files"] == sum(len(task.files) for task in tasks)
+        and unchanged(tasks, annotators, workspace)
+        and manifest["tokenizer"]["existing_sha256"] == existing_files_hash(_existing_tokenizer(config, base))
+    )
+    if same_files:
+        return manifest
+    if force:
+        return None
     raise DataError(
         f"the sources' files have changed since {out} was built, or a file that another table of the recipe names; "
         "bring it up to date with --force"
@@ -153,21 +162,28 @@ def _check_outcomes(outcomes: dict[str, Outcome]) -> None:
 
 
 def _tokenizer(
-    parts: list[Part], config: CorpusConfig, workspace: Workspace, decisions: dict[str, str]
+    parts: list[Part], config: CorpusConfig, base: Path, workspace: Workspace, decisions: dict[str, str]
 ) -> TokenizerInfo:
     out = workspace.out
+    existing = _existing_tokenizer(config, base)
     key = {
         "format": TOKENIZER_FORMAT,
-        "tokenizer": config.tokenizer.model_dump(),
+        "tokenizer": config.tokenizer.model_dump(mode="json"),
+        "existing": existing_files_hash(existing),
         "documents": [part.sha256["documents"] for part in parts],
         "decisions": decisions,
     }
     stored = workspace.load("tokenizer", key)
     if stored is not None:
         return TokenizerInfo(**stored)
-    info = train_tokenizer(out, parts, config.tokenizer)
-    workspace.save("tokenizer", key, asdict(info), [out / "tokenizer.json", out / "tokenizer_config.json"])
+    chat = any(source.kind == "chat" for source in config.sources)
+    info = make_tokenizer(out, parts, config.tokenizer, existing, chat)
+    workspace.save("tokenizer", key, asdict(info), [out / name for name in TOKENIZER_FILES if (out / name).is_file()])
     return info
+
+
+def _existing_tokenizer(config: CorpusConfig, base: Path) -> Path | None:
+    return base / config.tokenizer.path if config.tokenizer.path else None
 
 
 def _file_hashes(out: Path, parts: list[Part], selected: list[Part], decisions: dict[str, str]) -> dict[str, str]:
@@ -178,5 +194,5 @@ def _file_hashes(out: Path, parts: list[Part], selected: list[Part], decisions: 
     for part in selected:
         if part.packed:
             hashes |= {path: part.sha256[content] for content, path in packed_files(part.name).items()}
-    singles = [CLUSTERS, PAIRS, "tokenizer.json", "tokenizer_config.json", "shards/manifest.json"]
-    return hashes | {name: sha256_file(out / name) for name in singles}
+    singles = [CLUSTERS, PAIRS, *TOKENIZER_FILES, FERTILITY, "shards/manifest.json"]
+    return hashes | {name: sha256_file(out / name) for name in singles if (out / name).is_file()}

@@ -13,6 +13,7 @@ from castline.corpus.annotate.config import LanguageConfig
 from castline.corpus.code.config import RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
+from castline.corpus.tokenization.config import TokenizerConfig
 from castline.recipe import Table
 
 Kind = Literal["text", "code", "chat"]
@@ -70,19 +71,6 @@ class Source(Table):
     def field(self) -> str:
         """The field that holds the text of a jsonl or parquet record."""
         return self.text_field or ("messages" if self.kind == "chat" else "text")
-
-
-class TokenizerConfig(Table):
-    """`[tokenizer]`: byte-level BPE trained on the kept documents of the training split.
-
-    Without `vocab_size` it is 32,768, or the largest size that the text supports. Special tokens are counted
-    in; the size is rounded up to a multiple of 128 with reserved tokens.
-    """
-
-    vocab_size: int | None = Field(default=None, ge=260, le=1_000_000)
-    pattern: Literal["llama3", "gpt2"] = "llama3"
-    min_frequency: int = Field(default=2, ge=1)
-    sample_bytes: int = Field(default=200_000_000, ge=1)
 
 
 class SplitConfig(Table):

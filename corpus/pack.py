@@ -14,7 +14,7 @@ from castline.corpus.mix import mix
 from castline.corpus.selected import selected_table
 from castline.corpus.shards import ShardInfo, ShardWriter, token_dtype, write_manifest
 from castline.corpus.split import HELD_OUT, TRAIN
-from castline.corpus.tokenizer import TokenizerInfo
+from castline.corpus.tokenization.make import TokenizerInfo
 from castline.files import sha256_file
 from castline.progress import progress
 
@@ -98,7 +98,7 @@ def _encoded(out: Path, parts: list[Part], source: str, split: str) -> _Encoded:
         if part.source != source:
             continue
         selected = selected_table(out, part).select(["id", "language", "split", "repeats"]).to_pylist()
-        tokens = np.load(token_files(out, part.name)[1])
+        tokens = np.load(token_files(out, part.name)[1])[:, 0]
         starts = np.cumsum(tokens) - tokens
         rows.extend(
             (row["id"], row["language"], number, start, count, row["repeats"])

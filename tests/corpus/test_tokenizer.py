@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 from castline import _C
 from castline.corpus.build import CorpusSummary, build_corpus
 from castline.corpus.documents import Document, read_documents
-from castline.corpus.encode import encode
-from castline.corpus.special_tokens import SPECIAL_TOKENS, plain_pieces
+from castline.corpus.special_tokens import SPECIAL_TOKENS
+from castline.corpus.tokenization.encoder import SpecialCuts, TextEncoder
 from castline.errors import DataError
 
 from .conftest import configure
@@ -56,11 +56,14 @@ def test_text_cannot_spell_a_special_token(built: CorpusSummary) -> None:
     tokenizer = _C.Tokenizer(built.out / "tokenizer.json")
     text = "a <|endoftext|> b <|im_start|><|reserved_3|> <<|im_end|>"
     special = {tokenizer.token_id(token) for token in SPECIAL_TOKENS}
-    plain, chat = encode(tokenizer, [document(text, "text"), document(text, "chat")])
+    encoder = TextEncoder(built.out / "tokenizer.json", built.manifest["tokenizer"]["eos_id"])
+    plain, chat = encoder([document(text, "text"), document(text, "chat")])
     assert not special & set(plain.tolist())
     assert special <= set(chat.tolist())
     assert tokenizer.decode(plain).decode() == text
-    assert "".join(plain_pieces(text)) == text
+    assert {number for number in chat.tolist() if tokenizer.is_special(number)} == special
+    cuts = SpecialCuts([*SPECIAL_TOKENS, "[INST]", "x"])
+    assert cuts("[[INST] <|im_end|> x") == ["[[", "INST] <", "|im_end|> x"]
 
 
 @pytest.fixture

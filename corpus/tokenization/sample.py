@@ -1,0 +1,46 @@
+"""The texts that a tokenizer is trained, pruned and measured on: a share of the training documents, chosen by id."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from castline.corpus.measure import Part
+from castline.corpus.selected import selected_documents, selected_table
+from castline.corpus.special_tokens import SPECIAL_TOKENS
+from castline.corpus.split import TRAIN
+
+_SPECIAL = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """About `size` bytes of the training split of the decided corpus in `out`; the same ones every time."""
+
+    out: Path
+    parts: list[Part]
+    share: float
+    size: int
+
+    @classmethod
+    def of(cls, out: Path, parts: list[Part], limit: int) -> "Sample":
+        """All training documents, or the share of them that holds about `limit` bytes."""
+        total = 0
+        for part in parts:
+            table = selected_table(out, part)
+            total += int(table["bytes"].to_numpy()[np.array(table["split"].to_pylist()) == TRAIN].sum())
+        share, size = (1.0, total) if total <= limit else (limit / total, limit)
+        return cls(out, parts, share, size)
+
+    def texts(self) -> Iterator[str]:
+        """The texts in order; a chat without its markers, in pieces."""
+        for part in self.parts:
+            for document in selected_documents(self.out, part, TRAIN):
+                if int(document.id[:13], 16) >= self.share * 16**13:
+                    continue
+                if document.kind == "chat":
+                    yield from _SPECIAL.split(document.text)
+                else:
+                    yield document.text
