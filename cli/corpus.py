@@ -63,15 +63,21 @@ def build_command(
 
 def report_command(corpus: CorpusArgument, json_output: JsonOption = False) -> None:
     """Write report.html again, and print the account of a corpus."""
+    from castline.corpus.annotate.findings import findings
     from castline.corpus.manifest import read_account
     from castline.corpus.report import write_report
 
     manifest = read_account(corpus)
     path = write_report(corpus)
+    found = findings(corpus, manifest)
     if json_output:
-        print_json({"report": str(path), "totals": manifest["totals"], "sources": manifest["sources"]})
+        shown = {"totals": manifest["totals"], "sources": manifest["sources"]}
+        print_json({"report": str(path), **shown, "found": [asdict(one) for one in found]})
         return
     _show_accounts(manifest)
+    if found:
+        rows = [(one.column, one.looked_at, one.documents, one.total) for one in found]
+        print_table("found in documents", ("measurement", "looked at", "with any", "in all"), rows)
     print(path)
 
 
@@ -169,6 +175,8 @@ def _show_plan(config: "CorpusConfig", base: Path, json_output: bool) -> None:
         return
     rows = [(s.name, s.files, size(s.bytes), size(s.text_bytes), s.tokens) for s in plan.sources]
     print_table("would read (text and tokens estimated)", ("source", "files", "bytes", "text", "tokens"), rows)
+    for annotator in plan.annotators:
+        print(f"for every document, {annotator}")
     print(f"would write at most about {size(plan.output_bytes)}")
 
 

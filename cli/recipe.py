@@ -14,7 +14,18 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the recipe; may be repeated."),
 ]
 
-CORPUS_TABLES = ("seed", "sources", "language", "rules", "dedup", "repositories", "tokenizer", "split", "mix")
+CORPUS_TABLES = (
+    "seed",
+    "sources",
+    "language",
+    "privacy",
+    "rules",
+    "dedup",
+    "repositories",
+    "tokenizer",
+    "split",
+    "mix",
+)
 TRAIN_TABLES = ("seed", "model", "train")
 COMPILE_TABLES = ("compile",)
 TABLES = tuple(dict.fromkeys(CORPUS_TABLES + TRAIN_TABLES + COMPILE_TABLES))

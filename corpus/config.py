@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from castline.corpus.annotate.config import LanguageConfig
+from castline.corpus.annotate.config import LanguageConfig, PrivacyConfig
 from castline.corpus.code.config import RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
@@ -92,6 +92,7 @@ class CorpusConfig(Table):
     seed: int = Field(default=0, ge=0, lt=2**63)
     sources: tuple[Source, ...]
     language: LanguageConfig = LanguageConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
     repositories: RepositoriesConfig = RepositoriesConfig()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from castline.corpus.annotate.annotators import make_annotators
 from castline.corpus.config import CorpusConfig, Source
 from castline.corpus.documents import Document
 from castline.corpus.readers import read_file
@@ -27,9 +28,10 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """All sources, and about how many bytes the corpus directory takes at most."""
+    """All sources, what is done with their documents, and about how many bytes the corpus directory takes at most."""
 
     sources: list[SourcePlan]
+    annotators: list[str]  # what is done with every document besides measuring it
     output_bytes: int
 
 
@@ -37,8 +39,10 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
     """Say what `build_corpus` would do with this recipe, without writing anything.
 
     Raises:
-        DataError: a source matches no file.
+        DataError: a source matches no file, or a file that another table names is not what it should be.
+        DeviceError: a package that the recipe needs is missing.
     """
+    annotators = [str(annotator) for annotator in make_annotators(config, base)]
     sources = [_plan(source, find_files(source, base)) for source in config.sources]
     text = sum(source.text_bytes for source in sources)
     tokens = config.mix.tokens or sum(
@@ -46,7 +50,9 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
         for source, config_source in zip(sources, config.sources, strict=True)
     )
     # the documents, and the tokens twice: once encoded, once mixed
-    return CorpusPlan(sources, output_bytes=text // COMPRESSION + 2 * (text // BYTES_PER_TOKEN) + 2 * tokens)
+    return CorpusPlan(
+        sources, annotators, output_bytes=text // COMPRESSION + 2 * (text // BYTES_PER_TOKEN) + 2 * tokens
+    )
 
 
 def _plan(source: Source, files: list[SourceFile]) -> SourcePlan:

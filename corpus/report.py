@@ -14,6 +14,7 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
+from castline.corpus.annotate.findings import findings
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE
 from castline.corpus.documents import read_documents
@@ -80,6 +81,7 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
         manifest={"tokenizer": None, **manifest},
         funnel=funnel(manifest["totals"]),
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
+        findings=findings(out, manifest),
         histograms=_histograms(out, config),
         dropped={rule: found for rule, found in samples.items() if rule != PASSED},
         kept_samples=samples.get(PASSED, []),

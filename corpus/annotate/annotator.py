@@ -1,7 +1,7 @@
 """What every annotator is: its columns, its identity, and its work on a batch of documents."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +22,7 @@ class Annotation:
     """What an annotator makes of a batch: as many documents, and a value for each in every column."""
 
     documents: list[Document]
-    values: Mapping[str, Sequence[Any]]  # lists or arrays of shape [documents]; None where nothing is measured
+    values: Mapping[str, Any]  # lists or arrays of shape [documents]; None where nothing is measured
 
 
 class Annotator(ABC):

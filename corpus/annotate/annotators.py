@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.language import make_language_annotator
+from castline.corpus.annotate.privacy import PrivacyAnnotator
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import Document
 
@@ -24,7 +25,10 @@ def make_annotators(config: CorpusConfig, base: Path) -> list[Annotator]:
         DeviceError: a package that the recipe needs is missing.
     """
     listed = {source.name: source.languages for source in config.sources}
-    made: list[Annotator | None] = [make_language_annotator(config.language, listed, base)]
+    made: list[Annotator | None] = [
+        PrivacyAnnotator(config.privacy) if config.privacy.mask else None,  # first: what it edits is what trains
+        make_language_annotator(config.language, listed, base),
+    ]
     return [annotator for annotator in made if annotator is not None]
 
 

@@ -1,5 +1,7 @@
 """The annotators' tables of a recipe. Light to import: pydantic only."""
 
+from typing import Literal
+
 from castline.recipe import Table
 
 
@@ -13,3 +15,12 @@ class LanguageConfig(Table):
 
     detect: bool = True
     model: str = ""
+
+
+PrivateKind = Literal["email", "ip", "phone", "key"]
+
+
+class PrivacyConfig(Table):
+    """`[privacy]`: which private data is replaced by placeholders; none unless the recipe asks for it."""
+
+    mask: tuple[PrivateKind, ...] = ()

@@ -15,3 +15,15 @@ class LanguageRules(RuleSet):
 
     allowed: Bounds = at_least(1)
     score: Bounds = Bounds()
+
+
+class PrivacyRules(RuleSet):
+    """How much private data a document may have held before it was masked; any amount unless the recipe says so."""
+
+    optional = True
+    column_prefix = "private_"
+
+    emails: Bounds = Bounds()
+    ips: Bounds = Bounds()
+    phones: Bounds = Bounds()
+    keys: Bounds = Bounds()

@@ -29,6 +29,7 @@ PYBIND11_MODULE(_C, m) {
       }
     }
   });
+  castline::bind_annotate(m);
   castline::bind_text(m);
   castline::bind_tokenizer(m);
   castline::bind_runtime(m);

@@ -47,6 +47,18 @@ def choose_bands(threshold: float, permutations: int = 128, recall: float = 0.98
 def clusters(count: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The connected components of `count` documents under the pairs: for each the smallest index in its cluster."""
 
+def mask_private(
+    texts: Sequence[str | bytes],
+    kind: Literal["text", "code"] = "text",
+    kinds: Sequence[str] = ("email", "ip", "phone", "key"),
+    threads: int = 1,
+) -> tuple[list[str | None], npt.NDArray[np.int64]]:
+    """The texts with private data replaced by placeholders, None for a text without any (csrc/text/private_data.hpp).
+
+    And how many of each kind: int64 [n, 4], in the order email, ip, phone, key whatever `kinds` asks for. Releases the
+    GIL.
+    """
+
 class DuplicateIndex:
     """Near-duplicates among documents added in any number of batches (csrc/text/duplicates.hpp).
 

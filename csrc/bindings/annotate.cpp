@@ -1,0 +1,77 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/parallel.hpp"
+#include "bindings/bindings.hpp"
+#include "bindings/texts.hpp"
+#include "text/private_data.hpp"
+
+namespace castline {
+namespace {
+
+text::PrivateKinds kinds_of(const std::vector<std::string>& names) {
+  text::PrivateKinds kinds = 0;
+  for (const std::string& name : names) {
+    std::size_t kind = 0;
+    while (kind < text::kPrivateKinds &&
+           text::private_kind_name(static_cast<text::PrivateKind>(kind)) != name)
+      ++kind;
+    if (kind == text::kPrivateKinds) {
+      throw_usage("[private] expected a kind (email, ip, phone, key), but got '" + name + "'");
+    }
+    kinds = static_cast<text::PrivateKinds>(kinds | 1u << kind);
+  }
+  return kinds;
+}
+
+py::tuple mask_private(const py::iterable& sequence, const std::string& kind_name,
+                       const std::vector<std::string>& kind_names, int threads) {
+  const text::TextKind kind = kind_of(kind_name);
+  const text::PrivateKinds kinds = kinds_of(kind_names);
+  const Texts texts(sequence);
+  std::vector<std::string> masked(texts.size());
+  py::array_t<std::int64_t> counts(std::vector<std::size_t>{texts.size(), text::kPrivateKinds});
+  std::int64_t* count = counts.mutable_data();
+  std::fill(count, count + texts.size() * text::kPrivateKinds, 0);
+  {
+    const py::gil_scoped_release release;
+    ThreadPool(threads).run(texts.size(), kTextsPerTask, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::vector<text::PrivateSpan> spans = text::find_private(texts[i], kind, kinds);
+        for (const text::PrivateSpan& span : spans) {
+          ++count[i * text::kPrivateKinds + static_cast<std::size_t>(span.kind)];
+        }
+        if (!spans.empty()) masked[i] = text::mask_private(texts[i], spans);
+      }
+    });
+  }
+  py::list changed;
+  for (const std::string& one : masked) {
+    if (one.empty()) {
+      changed.append(py::none());
+    } else {
+      changed.append(py::reinterpret_steal<py::object>(
+          PyUnicode_DecodeUTF8(one.data(), static_cast<Py_ssize_t>(one.size()), "replace")));
+    }
+  }
+  return py::make_tuple(std::move(changed), std::move(counts));
+}
+
+}  // namespace
+
+void bind_annotate(py::module_& m) {
+  m.def("mask_private", &mask_private, py::arg("texts"), py::arg("kind") = "text",
+        py::arg("kinds") = std::vector<std::string>{"email", "ip", "phone", "key"}, py::arg("threads") = 1,
+        "The texts with private data replaced (None where there is none), and counts: int64 [n, 4].");
+}
+
+}  // namespace castline

@@ -1,0 +1,120 @@
+// The scanners behind annotators on random and on hostile bytes: nothing is read beyond the end (the
+// sanitizers watch), and what they find is in order.
+#include <cstddef>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "check.hpp"
+#include "text/private_data.hpp"
+
+using namespace castline::text;
+
+namespace {
+
+using Random = std::mt19937_64;
+
+constexpr std::string_view kPieces[] = {
+    "a",
+    "Z9",
+    "_",
+    "-",
+    ".",
+    "@",
+    "+",
+    " ",
+    "\n",
+    "\"",
+    "'",
+    ":",
+    "=",
+    "://",
+    "/",
+    "(",
+    ")",
+    "1",
+    "13",
+    "255",
+    "2001:",
+    "::",
+    "eyJ",
+    ".eyJ",
+    "AKIA",
+    "ghp_",
+    "sk-",
+    "xoxb-",
+    "token",
+    "password=",
+    "Bearer ",
+    "-----BEGIN ",
+    "-----",
+    "-----END ",
+    "PRIVATE KEY",
+    "-----BEGIN PRIVATE KEY-----",
+    "com",
+    ".com",
+    "@corp.com",
+    "tel:",
+    "+86 ",
+    "138-0013-",
+    "\xE4\xBD\xA0",
+    "\xF0\x9F",
+    "\xC2",
+    "\xEF\xBC\xA1",
+    "\xC2\xAD",
+    "aZ3kP9xQ2mB7vL5nR8tY1wE4",
+};
+
+std::string random_text(Random& random, std::size_t pieces) {
+  std::string text;
+  for (std::size_t i = 0; i < pieces; ++i) text += kPieces[random() % std::size(kPieces)];
+  return text;
+}
+
+// The bytes in memory that end where they end.
+std::vector<char> exact(std::string_view text) { return {text.begin(), text.end()}; }
+
+void check_private(std::string_view text, TextKind kind) {
+  const std::vector<char> bytes = exact(text);
+  const std::string_view whole(bytes.data(), bytes.size());
+  const std::vector<PrivateSpan> spans = find_private(whole, kind, 15);
+  std::size_t at = 0;
+  bool in_order = true;
+  for (const PrivateSpan& span : spans) {
+    in_order = in_order && span.begin >= at && span.begin < span.end && span.end <= text.size();
+    at = span.end;
+  }
+  CHECK(in_order);
+  if (in_order) CHECK(spans.empty() == (mask_private(whole, spans) == text));
+}
+
+void test_private_data() {
+  Random random(11);
+  for (int round = 0; round < 20000; ++round) {
+    const std::string text = random_text(random, random() % 40);
+    check_private(text, round % 2 == 0 ? TextKind::text : TextKind::code);
+  }
+}
+
+// Every piece, and every pair of two, over and over.
+void test_hostile_repetition() {
+  constexpr std::size_t kSize = 4 * 1024;
+  for (const std::string_view first : kPieces) {
+    for (const std::string_view second : kPieces) {
+      const std::string unit = std::string(first) + std::string(second);
+      std::string text;
+      while (text.size() < kSize) text += unit;
+      check_private(text, TextKind::text);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  test_private_data();
+  test_hostile_repetition();
+  return castline::test::finish();
+}
