@@ -8,34 +8,38 @@ instead of jsonl; what it takes to import it is not counted. The ceiling is pars
 compares the clusters with brute force over all pairs of that many documents.
 """
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from text_input import parser, print_table, read_documents, run_peer, seconds, size_of, write_documents
 
 BATCH = 1000
 
 
-def deduplicate(source: Path, target: Path) -> int:
-    """Copy the first document of every cluster; the number of documents left out."""
+def find(texts: Iterable[str], folder: Path) -> tuple[Any, ...]:
+    """First, second, similarity of verified pairs, and every document's cluster; through an index on disk."""
     from castline import _C
 
     index = _C.DuplicateIndex()
-    with source.open("rb") as file:
-        batch = []
-        for line in file:
-            batch.append(json.loads(line)["text"])
-            if len(batch) == BATCH:
-                index.add(batch)
-                batch.clear()
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, BATCH)):
         index.add(batch)
-    first, second, _ = index.pairs()
-    clusters = _C.clusters(len(index), first, second)
+    (folder / "index").write_bytes(bytes(index))
+    return _C.find_duplicates([str(folder / "index")])
+
+
+def deduplicate(source: Path, target: Path) -> int:
+    """Copy the first document of every cluster; the number of documents left out."""
+    with source.open("rb") as file:
+        first, _, _, clusters = find((json.loads(line)["text"] for line in file), target.parent)
     with source.open("rb") as file, target.open("wb") as kept:
         kept.writelines(line for i, line in enumerate(file) if clusters[i] == i)
     return len(first)
@@ -78,10 +82,8 @@ def check(texts: list[str]) -> str:
 
     from castline import _C
 
-    index = _C.DuplicateIndex()
-    index.add(texts)
-    first, second, jaccard = index.pairs()
-    clusters = _C.clusters(len(texts), first, second)
+    with tempfile.TemporaryDirectory() as folder:
+        first, second, jaccard, clusters = find(texts, Path(folder))
 
     postings: dict[tuple[str, ...], list[int]] = defaultdict(list)
     sizes = np.zeros(len(texts))

@@ -13,6 +13,7 @@ from castline.cli.recipe import CORPUS_TABLES, SetOption, read_tables, required_
 
 if TYPE_CHECKING:
     from castline.corpus.config import CorpusConfig
+    from castline.corpus.duplicates.matches import Match
     from castline.corpus.explain import Explanation
 
 app = typer.Typer(help="Build, report on and explain a corpus.", no_args_is_help=True, rich_markup_mode=None)
@@ -134,6 +135,7 @@ def sample_command(
             fate += f": measured {document.value:.4g}, threshold {document.threshold:.4g}"
         if document.duplicate_of:
             fate += f", kept instead: {document.duplicate_of}"
+            fate += f" of {document.earlier_corpus}" if document.earlier_corpus else ""
         print(f"── {document.id}  {document.source}  {document.path}  {fate}\n{document.text}\n")
 
 
@@ -204,11 +206,15 @@ def _show_accounts(manifest: dict[str, Any]) -> None:
         print_table("why documents went", ("reason", "documents"), losses)
 
 
+def _name(match: "Match") -> str:
+    return f"{match.id} of {match.corpus}" if match.corpus else match.id
+
+
 def _show_explanation(explanation: "Explanation") -> None:
     e = explanation
     fate = "kept" if e.kept else f"dropped by {e.rule}"
     if e.duplicate_of:
-        fate += f", a duplicate of {e.duplicate_of}"
+        fate += f", a duplicate of {e.duplicate_of}" + (f" of {e.earlier_corpus}" if e.earlier_corpus else "")
     print_fields(
         {
             "id": e.id,
@@ -226,5 +232,8 @@ def _show_explanation(explanation: "Explanation") -> None:
         print()
         print_table("rules", ("rule", "value", "min", "max", ""), rows)
     for match in e.matches:
-        print(f"like {match.id}: Jaccard similarity {match.similarity:.3f}")
+        print(f"like {_name(match)}: Jaccard similarity {match.similarity:.3f}")
+    if len(e.chain) > 1:
+        steps = [f"{_name(step)} ({step.similarity:.3f})" for step in e.chain]
+        print("how it leads to the one that stayed: " + " → ".join(steps))
     print("\n" + e.text[:500] + ("…" if len(e.text) > 500 else ""))

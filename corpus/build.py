@@ -17,8 +17,9 @@ from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.annotators import identities, make_annotators
 from castline.corpus.code.packing import pack_repositories, packed_files
 from castline.corpus.config import CorpusConfig
-from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE, Outcome, decide
-from castline.corpus.duplicates.search import CLUSTERS, PAIRS, find_duplicates
+from castline.corpus.decide import DUPLICATES, Outcome, decide
+from castline.corpus.duplicates.earlier import EarlierCorpus, against, open_earlier
+from castline.corpus.duplicates.search import find_duplicates
 from castline.corpus.encode import FOLDER as TOKENS
 from castline.corpus.encode import encode_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
@@ -75,7 +76,8 @@ def build_corpus(
     _check_folder(out)
     tasks = make_tasks(config.sources, base)
     annotators = make_annotators(config, base)
-    finished = _finished(config, base, tasks, annotators, workspace, force)
+    earlier = open_earlier(config.dedup, base, out)
+    finished = _finished(config, base, tasks, annotators, earlier, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
     with workspace.locked(), Workers(workers) as pool:
@@ -87,7 +89,7 @@ def build_corpus(
             results, {source.name: source.max_bad if max_bad is None else max_bad for source in config.sources}
         )
         parts = [part for result in results for part in result.parts]
-        find_duplicates(parts, config.dedup, workspace, workers)
+        duplicates = find_duplicates(parts, config.dedup, earlier, workspace, pool)
         outcomes = decide(out, config)
         _check_outcomes(outcomes)
         decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}
@@ -104,7 +106,8 @@ def build_corpus(
             manifests.account(config, results, outcomes, selected, tokens),
             tokenizer=asdict(tokenizer) | {"fertility": fertility},
             annotators=identities(annotators),
-            files=_file_hashes(out, parts, selected, decisions),
+            against=against(earlier),
+            files=_file_hashes(out, parts, selected, decisions, duplicates),
         )
         write_report(out, manifest)
         write_json(out / manifests.NAME, manifest)
@@ -120,7 +123,13 @@ def _check_folder(out: Path) -> None:
 
 
 def _finished(
-    config: CorpusConfig, base: Path, tasks: list[Task], annotators: list[Annotator], workspace: Workspace, force: bool
+    config: CorpusConfig,
+    base: Path,
+    tasks: list[Task],
+    annotators: list[Annotator],
+    earlier: list[EarlierCorpus],
+    workspace: Workspace,
+    force: bool,
 ) -> dict[str, Any] | None:
     """The manifest of the finished corpus of this very recipe; None when there is work to do."""
     out = workspace.out
@@ -138,6 +147,7 @@ def _finished(
         not differing
         and manifest["totals"]["files"] == sum(len(task.files) for task in tasks)
         and unchanged(tasks, annotators, workspace)
+        and manifest.get("against", {}) == against(earlier)
         and manifest["tokenizer"]["existing_sha256"] == existing_files_hash(_existing_tokenizer(config, base))
     )
     if same_files:
@@ -152,8 +162,7 @@ def _finished(
 
 def _check_outcomes(outcomes: dict[str, Outcome]) -> None:
     for source, outcome in outcomes.items():
-        duplicates = {EXACT_DUPLICATE, NEAR_DUPLICATE} & set(outcome.dropped)
-        if not sum(outcome.kept.values()) and not duplicates:
+        if not sum(outcome.kept.values()) and not set(DUPLICATES) & set(outcome.dropped):
             why = ", ".join(f"{rule} {count}" for rule, count in outcome.dropped.items())
             raise DataError(
                 f"source '{source}': expected documents that pass the rules, but all were dropped ({why}); "
@@ -186,13 +195,15 @@ def _existing_tokenizer(config: CorpusConfig, base: Path) -> Path | None:
     return base / config.tokenizer.path if config.tokenizer.path else None
 
 
-def _file_hashes(out: Path, parts: list[Part], selected: list[Part], decisions: dict[str, str]) -> dict[str, str]:
-    hashes: dict[str, str] = {}
+def _file_hashes(
+    out: Path, parts: list[Part], selected: list[Part], decisions: dict[str, str], duplicates: dict[str, str]
+) -> dict[str, str]:
+    hashes = dict(duplicates)
     for part in parts:
         hashes |= {path: part.sha256[folder] for folder, path in part_files(part.name).items()}
         hashes[f"decisions/{part.name}.parquet"] = decisions[part.name]
     for part in selected:
         if part.packed:
             hashes |= {path: part.sha256[content] for content, path in packed_files(part.name).items()}
-    singles = [CLUSTERS, PAIRS, *TOKENIZER_FILES, FERTILITY, "shards/manifest.json"]
+    singles = [*TOKENIZER_FILES, FERTILITY, "shards/manifest.json"]
     return hashes | {name: sha256_file(out / name) for name in singles if (out / name).is_file()}

@@ -2,8 +2,8 @@
 
 Writes `decisions/TASK-PART.parquet`, row by row beside the measurements: `kept`, and for a document that is
 not the `rule` that drops it, with the `value` it measured and the `threshold` it missed, or the document
-that it is a `duplicate_of`; its `cluster`; and for a kept one the `split`, and its `repeats`: how
-often one pass over its source reads it.
+that it is a `duplicate_of` (of this corpus, or of the `earlier_corpus` that is named); its `cluster`; and for
+a kept one the `split`, and its `repeats`: how often one pass over its source reads it.
 """
 
 from collections import Counter
@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from castline.corpus.code.repositories import held_out_groups
 from castline.corpus.config import CorpusConfig
+from castline.corpus.duplicates import CLUSTERS
 from castline.corpus.duplicates.keep import Integers, columns_needed, preferences, representatives
-from castline.corpus.duplicates.search import CLUSTERS
 from castline.corpus.rules.apply import PASSED, Flags, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
 from castline.corpus.tables import read_table, write_table
@@ -27,6 +27,8 @@ from castline.errors import DataError
 
 EXACT_DUPLICATE = "exact_duplicate"
 NEAR_DUPLICATE = "near_duplicate"
+DUPLICATE_OF_EARLIER = "duplicate_of_earlier"
+DUPLICATES = (EXACT_DUPLICATE, NEAR_DUPLICATE, DUPLICATE_OF_EARLIER)
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,19 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
     everything = pa.concat_tables(identities)
     ids = _column(everything, "id", "S32")
     sources = _column(everything, "source", "O")
-    cluster = read_table(out / CLUSTERS)["cluster"].to_numpy()
+    clustered = read_table(out / CLUSTERS, ["cluster", "earlier", "earlier_corpus"])
+    cluster = clustered["cluster"].to_numpy()
     if len(cluster) != len(ids):
         raise DataError(f"{out / CLUSTERS}: expected {len(ids)} rows, but found {len(cluster)}; build with --force")
 
     passed = rule == PASSED
     stays = representatives(cluster, passed, preferences(preferable, config.dedup))
-    kept = passed & (stays == np.arange(len(ids)))
-    duplicate = passed & ~kept
+    known = passed & pc.is_valid(clustered["earlier"]).to_numpy()
+    kept = passed & ~known & (stays == np.arange(len(ids)))
+    duplicate = passed & ~known & ~kept
     hashes = _column(everything, "content_hash", "V16")
     rule[duplicate] = np.where(hashes[duplicate] == hashes[stays[duplicate]], EXACT_DUPLICATE, NEAR_DUPLICATE)
+    rule[known] = DUPLICATE_OF_EARLIER
 
     clusters = _cluster_names(ids, cluster)
     split = np.where(kept, TRAIN, "").astype(object)
@@ -108,7 +113,8 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
             "rule": pa.array(rule, pa.string()).dictionary_encode(),
             "value": pa.array(np.concatenate([verdict[1] for verdict in verdicts]), from_pandas=True),
             "threshold": pa.array(np.concatenate([verdict[2] for verdict in verdicts]), from_pandas=True),
-            "duplicate_of": _strings(np.where(duplicate, ids[stays], b"")),
+            "duplicate_of": pc.if_else(known, clustered["earlier"], _strings(np.where(duplicate, ids[stays], b""))),
+            "earlier_corpus": pc.if_else(known, clustered["earlier_corpus"], "").combine_chunks().dictionary_encode(),
             "cluster": _strings(clusters),
             "split": pa.array(split, pa.string()).dictionary_encode(),
             "repeats": kept.astype(np.int64),

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import document_at
-from castline.corpus.duplicates.search import PAIRS
+from castline.corpus.duplicates.matches import Match, Matches
 from castline.corpus.manifest import NAME, read_account
 from castline.corpus.shards import open_shards
 from castline.corpus.tables import read_table
@@ -26,14 +25,6 @@ class RuleCheck:
     min: float | None
     max: float | None
     passed: bool
-
-
-@dataclass(frozen=True)
-class Match:
-    """Another document that this one is (nearly) the same as."""
-
-    id: str
-    similarity: float
 
 
 @dataclass(frozen=True)
@@ -62,9 +53,11 @@ class Explanation:
     rule: str  # what dropped it; empty for a kept document
     split: str
     duplicate_of: str
+    earlier_corpus: str  # that the former belongs to; empty for this one
     cluster: str
     cluster_size: int
-    matches: list[Match]
+    matches: list[Match]  # documents that it was compared with and found similar to
+    chain: list[Match]  # from it to the document that stayed, each similar to the one before
     checks: list[RuleCheck]
     measurements: dict[str, float | str | None]  # those of annotators may be text, or missing
     tokens: list[TokenRange]
@@ -93,6 +86,8 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         )
         for rule in config.rules.for_documents(measured["kind"], measured["language"], measured)
     ]
+    members = _members(out, decision["cluster"])
+    matches = Matches(out, members)
     described = {"id", "source", "kind", "language", "path", "record", "url", "date", "content_hash"}
     return Explanation(
         id=identity,
@@ -108,9 +103,11 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         rule=decision["rule"],
         split=decision["split"],
         duplicate_of=decision["duplicate_of"],
+        earlier_corpus=decision["earlier_corpus"],
         cluster=decision["cluster"],
-        cluster_size=_cluster_size(out, decision["cluster"]),
-        matches=_matches(out, identity),
+        cluster_size=len(members),
+        matches=matches.of(identity),
+        chain=matches.chain(identity, decision["duplicate_of"], earlier=bool(decision["earlier_corpus"])),
         checks=checks,
         measurements={name: value for name, value in measured.items() if name not in described},
         tokens=_token_ranges(out, identity) if decision["kept"] else [],
@@ -142,21 +139,12 @@ def _row(path: Path, row: int) -> dict[str, Any]:
     return dict(table.slice(row, 1).to_pylist()[0])
 
 
-def _cluster_size(out: Path, cluster: str) -> int:
-    return sum(
-        pc.sum(pc.equal(read_table(path, ["cluster"])["cluster"], cluster)).as_py() or 0
-        for path in (out / "decisions").glob("*.parquet")
-    )
-
-
-def _matches(out: Path, identity: str) -> list[Match]:
-    table = read_table(out / PAIRS)
-    here = pa.scalar(identity)
-    matches = []
-    for mine, other in (("first", "second"), ("second", "first")):
-        rows = table.filter(pc.equal(table[mine], here))
-        matches += [Match(row[other], row["similarity"]) for row in rows.to_pylist()]
-    return sorted(matches, key=lambda match: (-match.similarity, match.id))
+def _members(out: Path, cluster: str) -> list[str]:
+    members: list[str] = []
+    for path in sorted((out / "decisions").glob("*.parquet")):
+        table = read_table(path, ["id", "cluster"])
+        members += table["id"].filter(pc.equal(table["cluster"], cluster)).to_pylist()
+    return members
 
 
 def _token_ranges(out: Path, identity: str) -> list[TokenRange]:

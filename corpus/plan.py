@@ -6,6 +6,7 @@ from pathlib import Path
 from castline.corpus.annotate.annotators import make_annotators
 from castline.corpus.config import CorpusConfig, Source
 from castline.corpus.documents import Document
+from castline.corpus.duplicates.earlier import open_earlier
 from castline.corpus.readers import read_file
 from castline.corpus.sources import SourceFile, find_files
 
@@ -39,9 +40,11 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
     """Say what `build_corpus` would do with this recipe, without writing anything.
 
     Raises:
-        DataError: a source matches no file, or a file that another table names is not what it should be.
+        DataError: a source matches no file, an earlier corpus is not there, or a file that another table names is not
+            what it should be.
         DeviceError: a package that the recipe needs is missing.
     """
+    open_earlier(config.dedup, base)
     annotators = [str(annotator) for annotator in make_annotators(config, base)]
     sources = [_plan(source, find_files(source, base)) for source in config.sources]
     text = sum(source.text_bytes for source in sources)
@@ -49,10 +52,19 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
         round(source.tokens * config_source.weight)
         for source, config_source in zip(sources, config.sources, strict=True)
     )
+    index = _index_bytes(config, sources)
     # the documents, and the tokens twice: once encoded, once mixed
     return CorpusPlan(
-        sources, annotators, output_bytes=text // COMPRESSION + 2 * (text // BYTES_PER_TOKEN) + 2 * tokens
+        sources, annotators, output_bytes=text // COMPRESSION + index + 2 * (text // BYTES_PER_TOKEN) + 2 * tokens
     )
+
+
+def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:
+    """The index of duplicates: 8 bytes per word of text, or token of code."""
+    if not config.dedup.near:
+        return 0
+    bytes_per_word = {source.name: 3 if source.kind == "code" else 5 for source in config.sources}
+    return sum(8 * source.text_bytes // bytes_per_word[source.name] for source in sources)
 
 
 def _plan(source: Source, files: list[SourceFile]) -> SourcePlan:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from castline.corpus.annotate.findings import findings
 from castline.corpus.config import CorpusConfig
-from castline.corpus.decide import EXACT_DUPLICATE, NEAR_DUPLICATE
+from castline.corpus.decide import DUPLICATES
 from castline.corpus.documents import read_documents
 from castline.corpus.histogram import Histogram, histogram
 from castline.corpus.manifest import read_account
@@ -29,7 +29,6 @@ from castline.recipe import parse
 NAME = "report.html"
 SAMPLES = 3
 EXCERPT = 600
-DUPLICATES = (EXACT_DUPLICATE, NEAR_DUPLICATE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Sample:
     value: float | None
     threshold: float | None
     duplicate_of: str
+    earlier_corpus: str
     excerpt: str
 
 
@@ -154,6 +154,7 @@ class _Decisions:
                     decision["value"],
                     decision["threshold"],
                     decision["duplicate_of"],
+                    decision["earlier_corpus"],
                     excerpt,
                 )
 

@@ -21,6 +21,7 @@ class SampledDocument:
     value: float | None
     threshold: float | None
     duplicate_of: str
+    earlier_corpus: str  # that the former belongs to; empty for this one
     text: str
 
 
@@ -65,5 +66,5 @@ def sample_documents(
 def _read(out: Path, part: str, row: int) -> SampledDocument:
     decision = read_table(out / "decisions" / f"{part}.parquet").slice(row, 1).to_pylist()[0]
     document = document_at(out / "documents" / f"{part}.jsonl.zst", row)
-    shown = {name: decision[name] for name in ("rule", "value", "threshold", "duplicate_of")}
+    shown = {name: decision[name] for name in ("rule", "value", "threshold", "duplicate_of", "earlier_corpus")}
     return SampledDocument(id=document.id, source=document.source, path=document.path, text=document.text, **shown)

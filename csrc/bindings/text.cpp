@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +15,7 @@
 #include "base/parallel.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/texts.hpp"
+#include "text/duplicate_index.hpp"
 #include "text/duplicates.hpp"
 #include "text/measure.hpp"
 #include "text/minhash.hpp"
@@ -73,7 +76,7 @@ py::array_t<std::uint64_t> content_hashes(const py::iterable& sequence, int thre
   const py::gil_scoped_release release;
   ThreadPool(threads).run(texts.size(), kTextsPerTask, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      const text::ContentHash hash = text::content_hash(texts[i]);
+      const text::Hash128 hash = text::content_hash(texts[i]);
       out[2 * i] = hash.low;
       out[2 * i + 1] = hash.high;
     }
@@ -105,40 +108,60 @@ std::span<const T> span_of(const py::array_t<T, py::array::c_style | py::array::
   return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
-using Indices = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+using KnownClusters = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
+using Hashes = py::array_t<std::uint64_t, py::array::c_style | py::array::forcecast>;
 
-Indices clusters(std::size_t count, const Indices& first, const Indices& second) {
-  const std::vector<std::int64_t> roots = text::clusters(count, span_of(first), span_of(second));
-  return Indices(static_cast<py::ssize_t>(roots.size()), roots.data());
-}
-
-void add(text::DuplicateIndex& index, const py::iterable& sequence, const std::string& kind, int threads) {
+void add(text::IndexBuilder& index, const py::iterable& sequence, const std::string& kind,
+         const std::optional<Hashes>& contents, int threads) {
   const Texts texts(sequence);
+  std::vector<text::Hash128> hashes;
+  if (contents) {
+    if (contents->ndim() != 2 || contents->shape(1) != 2) throw py::value_error("expected hashes [n, 2]");
+    for (py::ssize_t i = 0; i < contents->shape(0); ++i)
+      hashes.push_back({contents->at(i, 0), contents->at(i, 1)});
+  }
   const py::gil_scoped_release release;
   ThreadPool pool(threads);
-  index.add(texts.views(), kind_of(kind), pool);
+  index.add(texts.views(), kind_of(kind), hashes, pool);
 }
 
-py::tuple pairs(text::DuplicateIndex& index, int threads) {
-  std::vector<text::DuplicatePair> found;
+py::bytes index_bytes(const text::IndexBuilder& index) {
+  const std::size_t words = index.words();
+  py::bytes bytes(nullptr, words * sizeof(std::uint64_t));
+  // The bytes of a Python object are not aligned to words.
+  std::vector<std::uint64_t> file(words);
+  index.write(file);
+  std::memcpy(PyBytes_AS_STRING(bytes.ptr()), file.data(), words * sizeof(std::uint64_t));
+  return bytes;
+}
+
+template <class T>
+py::array_t<T> array_of(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::tuple find_duplicates(const std::vector<std::string>& files, double threshold, const KnownClusters& known,
+                          bool exact, std::size_t memory, int threads) {
+  text::Duplicates found;
   {
+    const std::span<const std::uint32_t> clusters = span_of(known);
     const py::gil_scoped_release release;
     ThreadPool pool(threads);
-    found = index.pairs(pool, [] {  // so that Ctrl-C ends a long search
-      const py::gil_scoped_acquire acquire;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    });
+    found = text::find_duplicates(files, clusters, {threshold, exact, memory}, pool,
+                                  [] {  // so that Ctrl-C ends a long search
+                                    const py::gil_scoped_acquire acquire;
+                                    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+                                  });
   }
-  const auto count = static_cast<py::ssize_t>(found.size());
-  py::array_t<std::int64_t> first(count);
-  py::array_t<std::int64_t> second(count);
-  py::array_t<double> jaccard(count);
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    first.mutable_data()[i] = found[i].first;
-    second.mutable_data()[i] = found[i].second;
-    jaccard.mutable_data()[i] = found[i].jaccard;
+  std::vector<std::uint32_t> first;
+  std::vector<std::uint32_t> second;
+  std::vector<double> jaccard;
+  for (const text::DuplicatePair& pair : found.pairs) {
+    first.push_back(pair.first);
+    second.push_back(pair.second);
+    jaccard.push_back(pair.jaccard);
   }
-  return py::make_tuple(std::move(first), std::move(second), std::move(jaccard));
+  return py::make_tuple(array_of(first), array_of(second), array_of(jaccard), array_of(found.clusters));
 }
 
 }  // namespace
@@ -164,19 +187,25 @@ void bind_text(py::module_& m) {
       },
       py::arg("threshold"), py::arg("permutations") = 128, py::arg("recall") = 0.98,
       "Bands and rows that find a pair at the threshold with at least this chance.");
-  m.def("clusters", &clusters, py::arg("count"), py::arg("first"), py::arg("second"),
-        "The smallest document connected to each document by the pairs.");
-
-  py::class_<text::DuplicateIndex>(m, "DuplicateIndex", "Near-duplicates among documents added in batches.")
-      .def(py::init<double, std::size_t, double>(), py::arg("threshold") = 0.7, py::arg("permutations") = 128,
-           py::arg("recall") = 0.98)
-      .def_property_readonly("bands", [](const text::DuplicateIndex& i) { return i.banding().bands; })
-      .def_property_readonly("rows", [](const text::DuplicateIndex& i) { return i.banding().rows; })
-      .def("__len__", &text::DuplicateIndex::size)
-      .def("add", &add, py::arg("texts"), py::arg("kind") = "text", py::arg("threads") = 1,
-           "Adds documents, numbered in the order they come.")
-      .def("pairs", &pairs, py::arg("threads") = 1,
-           "Verified pairs (first, second, Jaccard similarity), a spanning forest, sorted.");
+  py::class_<text::IndexBuilder>(m, "DuplicateIndex", "What a search for duplicates needs of documents.")
+      .def(py::init([](double threshold, std::size_t permutations, double recall, bool near) {
+             return near ? text::IndexBuilder(permutations,
+                                              text::choose_bands(threshold, permutations, recall))
+                         : text::IndexBuilder(0, {});
+           }),
+           py::arg("threshold") = 0.7, py::arg("permutations") = 128, py::arg("recall") = 0.98, py::kw_only(),
+           py::arg("near") = true)
+      .def_property_readonly("bands", [](const text::IndexBuilder& i) { return i.banding().bands; })
+      .def_property_readonly("rows", [](const text::IndexBuilder& i) { return i.banding().rows; })
+      .def("__len__", &text::IndexBuilder::size)
+      .def("add", &add, py::arg("texts"), py::arg("kind") = "text", py::arg("contents") = py::none(),
+           py::arg("threads") = 1, "Adds documents, numbered in the order they come.")
+      .def("__bytes__", &index_bytes, "The index as a file for find_duplicates.");
+  m.def("find_duplicates", &find_duplicates, py::arg("files"), py::arg("threshold") = 0.7, py::kw_only(),
+        py::arg("known") = KnownClusters(0), py::arg("exact") = true,
+        py::arg("memory") = std::size_t{1} << 30, py::arg("threads") = 1,
+        "Verified pairs (first, second, Jaccard similarity), a spanning forest, sorted; and every document's "
+        "cluster.");
 }
 
 }  // namespace castline

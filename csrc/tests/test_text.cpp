@@ -13,7 +13,6 @@
 #include "base/parallel.hpp"
 #include "check.hpp"
 #include "text/ascii_words.hpp"
-#include "text/duplicates.hpp"
 #include "text/hash.hpp"
 #include "text/measure.hpp"
 #include "text/minhash.hpp"
@@ -279,23 +278,6 @@ void test_random_bytes() {
     CHECK(content_hash(text) == content_hash(valid.view));
     CHECK(measure(text).tokens == m.tokens);
   }
-  std::vector<std::string_view> views;
-  for (const Exact& text : texts) views.push_back(text.view);
-  std::vector<std::vector<DuplicatePair>> results;
-  for (const int threads : {1, 3}) {
-    ThreadPool pool(threads);
-    DuplicateIndex index(0.5, 64, 0.9);
-    index.add(views, TextKind::text, pool);
-    results.push_back(index.pairs(pool));
-  }
-  CHECK(!results[0].empty());
-  CHECK(std::equal(results[0].begin(), results[0].end(), results[1].begin(), results[1].end(),
-                   [](const DuplicatePair& a, const DuplicatePair& b) {
-                     return a.first == b.first && a.second == b.second && a.jaccard == b.jaccard;
-                   }));
-  CHECK(std::all_of(results[0].begin(), results[0].end(), [](const DuplicatePair& pair) {
-    return pair.first < pair.second && pair.jaccard >= 0.5 && pair.jaccard <= 1;
-  }));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,6 +24,13 @@ inline std::uint64_t fold_multiply(std::uint64_t a, std::uint64_t b) {
 inline std::uint64_t hash_pair(std::uint64_t a, std::uint64_t b) {
   return fold_multiply(a ^ kHash1, b ^ kHash2);
 }
+
+/// Two independent halves. {0, 0} stands for none where a hash may be missing.
+struct Hash128 {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  auto operator<=>(const Hash128&) const = default;
+};
 
 template <class Integer>
 Integer load(const char* p) {

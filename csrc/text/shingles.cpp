@@ -1,9 +1,12 @@
 #include "text/shingles.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
+#include <span>
+#include <utility>
 
 #include "base/utf8.hpp"
-#include "text/hash.hpp"
 
 namespace castline::text {
 namespace {
@@ -12,6 +15,9 @@ namespace {
 constexpr std::uint64_t kBase = 0x9E3779B97F4A7C15u;
 constexpr std::uint64_t kTextSeed = 0x7465787431u;
 constexpr std::uint64_t kCodeSeed = 0x636F646531u;
+
+constexpr std::size_t kSmallSet = 64;  // sorted by comparisons
+constexpr int kMostBucketBits = 16;    // so that the counts stay in the cache
 
 bool is_space(char c) { return c == ' ' || c == '\n'; }
 
@@ -82,12 +88,29 @@ const std::vector<std::uint64_t>& Shingler::operator()(std::string_view text, Te
   return shingles_;
 }
 
+// Hashes are spread evenly: distributed by their highest bits they are all but sorted.
 void make_set(std::vector<std::uint64_t>& shingles) {
-  std::sort(shingles.begin(), shingles.end());
+  const std::size_t count = shingles.size();
+  if (count <= kSmallSet) {
+    std::sort(shingles.begin(), shingles.end());
+  } else {
+    const int shift = 64 - std::min<int>(static_cast<int>(std::bit_width(count)), kMostBucketBits);
+    std::vector<std::uint32_t> ends((std::size_t{1} << (64 - shift)) + 1);
+    for (const std::uint64_t s : shingles) ++ends[(s >> shift) + 1];
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    std::vector<std::uint64_t> sorted(count);
+    for (const std::uint64_t s : shingles) sorted[ends[s >> shift]++] = s;
+    std::size_t begin = 0;
+    for (const std::size_t end : std::span(ends).first(ends.size() - 1)) {
+      if (end - begin > 1) std::sort(sorted.begin() + begin, sorted.begin() + end);
+      begin = end;
+    }
+    shingles = std::move(sorted);
+  }
   shingles.erase(std::unique(shingles.begin(), shingles.end()), shingles.end());
 }
 
-ContentHash content_hash(std::string_view text) {
+Hash128 content_hash(std::string_view text) {
   std::string storage;
   const std::string_view valid = valid_utf8(text, storage).text;
   const CharClass* classes = char_classes();

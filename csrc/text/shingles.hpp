@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "text/ascii_words.hpp"
+#include "text/hash.hpp"
 #include "text/tokens.hpp"
 
 namespace castline::text {
@@ -41,13 +42,8 @@ class Shingler {
 /// Sorts shingles and drops repeats: the set that similarities are computed on.
 void make_set(std::vector<std::uint64_t>& shingles);
 
-/// A 128-bit hash of the text with white space runs as one space and none at the ends. Equal hashes: equal
-/// texts but for white space.
-struct ContentHash {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
-  bool operator==(const ContentHash&) const = default;
-};
-ContentHash content_hash(std::string_view text);
+/// A hash of the text with white space runs as one space and none at the ends. Equal hashes: equal texts but
+/// for white space.
+Hash128 content_hash(std::string_view text);
 
 }  // namespace castline::text

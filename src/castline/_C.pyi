@@ -44,9 +44,6 @@ def minhash(
 def choose_bands(threshold: float, permutations: int = 128, recall: float = 0.98) -> tuple[int, int]:
     """Bands and rows for locality-sensitive hashing that find a pair at `threshold` with at least `recall`."""
 
-def clusters(count: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The connected components of `count` documents under the pairs: for each the smallest index in its cluster."""
-
 def mask_private(
     texts: Sequence[str | bytes],
     kind: Literal["text", "code"] = "text",
@@ -60,27 +57,68 @@ def mask_private(
     """
 
 class DuplicateIndex:
-    """Near-duplicates among documents added in any number of batches (csrc/text/duplicates.hpp).
+    """What a search for duplicates needs of documents, as bytes of a file (csrc/text/duplicate_index.hpp).
 
-    Documents are numbered in the order they come. The result depends neither on threads nor on how the documents
-    are divided into batches. A document without words is nobody's duplicate here.
+    Documents are numbered in the order they come. The bytes depend neither on threads nor on how the documents are
+    divided into calls.
     """
 
-    def __init__(self, threshold: float = 0.7, permutations: int = 128, recall: float = 0.98) -> None: ...
+    def __init__(
+        self, threshold: float = 0.7, permutations: int = 128, recall: float = 0.98, *, near: bool = True
+    ) -> None:
+        """Bands for near duplicates at the threshold; without `near` it serves exact duplicates only."""
+
     @property
     def bands(self) -> int: ...
     @property
     def rows(self) -> int: ...
     def __len__(self) -> int: ...
-    def add(self, texts: Sequence[str | bytes], kind: Literal["text", "code"] = "text", threads: int = 1) -> None:
-        """Add documents; a code document and a text document never match. Releases the GIL."""
+    def add(
+        self,
+        texts: Sequence[str | bytes],
+        kind: Literal["text", "code"] = "text",
+        contents: npt.NDArray[np.uint64] | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Add documents; a code document and a text document are never near duplicates. Releases the GIL.
 
-    def pairs(self, threads: int = 1) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Verified pairs (first < second, the Jaccard similarity of their shingle sets), sorted.
-
-        They are a spanning forest: enough pairs to connect every cluster, each truly at or above the threshold, and
-        none whose two documents are connected already. So a cluster of n gives n - 1 pairs, not n * (n - 1) / 2.
+        Args:
+            texts: the documents.
+            kind: of all of them.
+            contents: their `content_hashes`, which exact duplicates are found by.
+            threads: how many.
         """
+
+    def __bytes__(self) -> bytes: ...
+
+def find_duplicates(
+    files: Sequence[str],
+    threshold: float = 0.7,
+    *,
+    known: npt.NDArray[np.integer[Any]] = ...,
+    exact: bool = True,
+    memory: int = ...,
+    threads: int = 1,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
+    """Duplicates among the documents of index files, numbered in order through all of them.
+
+    Args:
+        files: paths of what `bytes(DuplicateIndex)` gave.
+        threshold: the least Jaccard similarity of near duplicates.
+        known: for the first `len(known)` documents the clusters found before; pairs among them are not looked for.
+        exact: whether documents with the same content hash are duplicates.
+        memory: bytes; the result does not depend on it, nor on `threads`.
+        threads: how many.
+
+    Returns:
+        first, second, similarity: verified pairs (first < second, Jaccard similarity of the shingle sets), sorted. They
+        are a spanning forest: a cluster of n documents gives n - 1 pairs. And for every document the smallest
+        of its cluster.
+
+    Raises:
+        DataError: a file is damaged, or was made with other settings than the first.
+        DeviceError: a file cannot be read.
+    """
 
 class Tokenizer:
     """Byte-level BPE read from a Hugging Face tokenizer.json (csrc/tokenizer/tokenizer.hpp).

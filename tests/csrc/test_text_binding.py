@@ -1,9 +1,12 @@
 """The text core as Python sees it: types, shapes, arguments, errors."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from castline import _C
+from castline.errors import DataError, DeviceError
 
 TEXT = "The quick brown fox, and that's it... 你好，世界。\n\n- item\n"
 
@@ -42,5 +45,15 @@ def test_unknown_kind_and_numbers_out_of_range_are_refused() -> None:
         _C.DuplicateIndex(threshold=1.5)
     with pytest.raises(ValueError, match="enough permutations"):
         _C.choose_bands(0.1, 2, 0.99)
-    with pytest.raises(ValueError, match="documents from 0 to 2, but got 2"):
-        _C.clusters(2, np.array([0]), np.array([2]))
+    with pytest.raises(ValueError, match=r"hash for each of 1 texts, but got 2"):
+        _C.DuplicateIndex().add([TEXT], contents=np.zeros((2, 2), np.uint64))
+    with pytest.raises(ValueError, match=r"expected hashes \[n, 2\]"):
+        _C.DuplicateIndex().add([TEXT], contents=np.zeros(2, np.uint64))
+
+
+def test_an_index_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="expected a readable file"):
+        _C.find_duplicates([str(tmp_path / "missing")])
+    (tmp_path / "other").write_bytes(b"something else" * 100)
+    with pytest.raises(DataError, match="expected an index of documents"):
+        _C.find_duplicates([str(tmp_path / "other")])

@@ -2,61 +2,49 @@
 
 import random
 import signal
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import pytest
-import regex
 from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shingles import Kind, jaccard, shingles, similar_pairs
 
 from castline import _C
 
-Kind = Literal["text", "code"]
-Shingles = set[tuple[str, ...]]
 
-UPPER = regex.compile(r"[\p{Lu}\p{Lt}]")
-CONTENT = regex.compile(r"[\p{L}\p{N}\p{Script=Han}]")
+@dataclass(frozen=True)
+class Found:
+    """What a search gave; pairs are (first, second, similarity)."""
 
-
-def lower(match: regex.Match[str]) -> str:
-    one = match[0].lower()
-    return one if len(one) == 1 else match[0]
+    pairs: list[tuple[int, int, float]]
+    clusters: list[int]
 
 
-def shingles(text: str, kind: Kind = "text") -> Shingles:
-    """The sets that similarities are defined on: five words in a row, or all words of a shorter text."""
-    words = _C.tokens(text, kind)
-    if kind == "text":
-        words = [UPPER.sub(lower, word) for word in words if CONTENT.search(word)]
-    if 0 < len(words) < 5:
-        return {tuple(words)}
-    return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
-
-
-def jaccard(a: Shingles, b: Shingles) -> float:
-    common = len(a & b)
-    return common / (len(a) + len(b) - common)
-
-
-def find(
-    batches: Sequence[Sequence[str]], kind: Kind = "text", threads: int = 1, threshold: float = 0.7
-) -> list[tuple[int, int, float]]:
+def index_of(texts: Sequence[str], kind: Kind = "text", threads: int = 1, threshold: float = 0.7) -> bytes:
     index = _C.DuplicateIndex(threshold)
-    for batch in batches:
-        index.add(batch, kind, threads)
-    first, second, similarity = index.pairs(threads)
-    return list(zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True))
+    index.add(texts, kind, threads=threads)
+    return bytes(index)
 
 
-def clusters_of(count: int, pairs: list[tuple[int, int, float]]) -> list[int]:
-    first = np.array([i for i, _, _ in pairs], dtype=np.int64)
-    second = np.array([j for _, j, _ in pairs], dtype=np.int64)
-    return _C.clusters(count, first, second).tolist()
+def search(indexes: Sequence[bytes], **options: Any) -> Found:
+    """Search the documents of index files."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / str(number) for number in range(len(indexes))]
+        for path, index in zip(paths, indexes, strict=True):
+            path.write_bytes(index)
+        first, second, similarity, clusters = _C.find_duplicates([str(path) for path in paths], **options)
+    return Found(list(zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True)), clusters.tolist())
+
+
+def find(texts: Sequence[str], kind: Kind = "text", threshold: float = 0.7) -> list[tuple[int, int, float]]:
+    return search([index_of(texts, kind, threshold=threshold)], threshold=threshold).pairs
 
 
 def prose(rng: random.Random, words: int) -> list[str]:
@@ -82,21 +70,14 @@ def real_documents() -> list[str]:
 
 def test_brute_force_on_real_documents(real_documents: list[str]) -> None:
     sets = [shingles(text) for text in real_documents]
-    true_pairs = {
-        (i, j)
-        for i, j in combinations(range(len(sets)), 2)
-        if min(len(sets[i]), len(sets[j])) >= 0.7 * max(len(sets[i]), len(sets[j])) and jaccard(sets[i], sets[j]) >= 0.7
-    }
+    true_pairs = similar_pairs(sets, 0.7)
     assert len(true_pairs) > 50
-    pairs = find([real_documents])
-    for i, j, similarity in pairs:
-        assert (i, j) in true_pairs
-        assert similarity == jaccard(sets[i], sets[j])
-    assert pairs == sorted(pairs)
-    cluster = clusters_of(len(sets), pairs)
-    assert len(pairs) == len(sets) - len(set(cluster)), "a forest: no pair too many, none too few"
-    found = sum(cluster[i] == cluster[j] for i, j in true_pairs)
-    assert found >= 0.95 * len(true_pairs)
+    found = search([index_of(real_documents)])
+    assert {(i, j): similarity for i, j, similarity in found.pairs}.items() <= true_pairs.items()
+    assert found.pairs == sorted(found.pairs)
+    assert len(found.pairs) == len(sets) - len(set(found.clusters)), "a forest: no pair too many, none too few"
+    together = sum(found.clusters[i] == found.clusters[j] for i, j in true_pairs)
+    assert together >= 0.95 * len(true_pairs)
 
 
 def test_recall_at_the_threshold_and_precision_below_it() -> None:
@@ -109,7 +90,7 @@ def test_recall_at_the_threshold_and_precision_below_it() -> None:
     similar = [jaccard(sets[i], sets[i + 1]) for i in range(0, len(sets), 2)]
     true = sum(s >= 0.7 for s in similar)
     assert 120 < true < 320, "the sample should lie on both sides of the threshold"
-    found = {(i, j) for i, j, _ in find([texts])}
+    found = {(i, j) for i, j, _ in find(texts)}
     assert found <= {(2 * k, 2 * k + 1) for k, s in enumerate(similar) if s >= 0.7}
     assert len(found) >= 0.97 * true
 
@@ -160,33 +141,39 @@ def test_every_instruction_set_gives_the_same_signatures(
     np.testing.assert_array_equal(_C.minhash(real_documents[:80], permutations=7), best[:, :7])
 
 
-def test_neither_threads_nor_batches_change_the_result(real_documents: list[str]) -> None:
+@pytest.mark.parametrize("memory", [10_000, 1_000_000])
+def test_neither_threads_nor_files_nor_memory_change_the_result(real_documents: list[str], memory: int) -> None:
     texts = real_documents * 2
-    whole = find([texts])
-    assert find([texts], threads=3) == whole
-    assert find([texts[:1], texts[1:300], [], texts[300:]], threads=2) == whole
-    np.testing.assert_array_equal(_C.minhash(texts, threads=3), _C.minhash(texts))
-    np.testing.assert_array_equal(_C.content_hashes(texts, threads=3), _C.content_hashes(texts))
+    whole = search([index_of(texts)])
+    assert len(whole.pairs) > len(real_documents)
+    assert index_of(texts, threads=3) == index_of(texts)
+    parts = [index_of(part) for part in (texts[:1], texts[1:300], [], texts[300:])]
+    assert search(parts, threads=2, memory=memory) == whole
 
 
-def test_an_index_can_be_asked_again_after_more_documents(real_documents: list[str]) -> None:
-    index = _C.DuplicateIndex()
-    for part in (real_documents[:200], real_documents[200:]):
-        index.add(part)
-        for _ in range(2):
-            first, second, _similarity = index.pairs()
-            expected = find([real_documents[: len(index)]])
-            assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(i, j) for i, j, _ in expected]
+def test_signatures_and_content_hashes_do_not_depend_on_threads(real_documents: list[str]) -> None:
+    np.testing.assert_array_equal(_C.minhash(real_documents, threads=3), _C.minhash(real_documents))
+    np.testing.assert_array_equal(_C.content_hashes(real_documents, threads=3), _C.content_hashes(real_documents))
 
 
-def test_signals_are_seen_during_a_search() -> None:
-    index = _C.DuplicateIndex()
-    index.add([f"document {i} {i} {i} {i}" for i in range(30_000)])
+def test_later_documents_against_those_searched_before(real_documents: list[str]) -> None:
+    texts = real_documents[::2] + real_documents[1:100] + real_documents[51:80:2]  # copies on both sides, and later
+    middle = len(real_documents[::2])
+    parts = [index_of(texts[:middle]), index_of(texts[middle:])]
+    before = search(parts[:1])
+    later = search(parts, known=np.array(before.clusters))
+    assert later.clusters == search(parts).clusters
+    assert {second >= middle for _, second, _ in later.pairs} == {True}
+    assert {first >= middle for first, _, _ in later.pairs} == {True, False}
+
+
+def test_signals_are_seen_during_a_search(tmp_path: Path) -> None:
+    (tmp_path / "index").write_bytes(index_of([f"document {i} {i} {i} {i}" for i in range(30_000)]))
     seen = []
     old = signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-        index.pairs()
+        _C.find_duplicates([str(tmp_path / "index")])
         during = len(seen)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -199,13 +186,13 @@ LONG = "A near duplicate is a document that shares most of its word sequences wi
 
 def test_case_punctuation_and_white_space_hide_no_duplicate() -> None:
     shouted = LONG.upper().replace(",", " --").replace(" ", "\n\t")
-    assert find([[LONG, shouted]]) == [(0, 1, 1.0)]
-    assert find([[LONG, shouted]], kind="code") == []
+    assert find([LONG, shouted]) == [(0, 1, 1.0)]
+    assert find([LONG, shouted], kind="code") == []
 
 
 def test_short_and_empty_documents() -> None:
     texts = ["", "  ", "...", "one two", "One, two!", "one two three", "one", "one", "a b c d e", "a b c d e f", ""]
-    assert find([texts]) == [(3, 4, 1.0), (6, 7, 1.0)]
+    assert find(texts) == [(3, 4, 1.0), (6, 7, 1.0)]
     assert (_C.minhash(["", "...", "  "]) == 2**32 - 1).all()
 
 
@@ -213,26 +200,40 @@ def test_chinese_characters_are_words() -> None:
     text = "大语言模型的预训练数据来自网页、书籍和代码，这些数据在训练之前需要经过清洗和去重。" * 3
     other = "今天天气很好，我们一起去公园散步，看见了许多美丽的花朵和高大的树木。" * 3
     changed = text.replace("，", "。").replace("代码", "代碼", 1)
-    pairs = find([[text, other, changed]])
+    pairs = find([text, other, changed])
     assert [(i, j) for i, j, _ in pairs] == [(0, 2)]
     assert pairs[0][2] == jaccard(shingles(text), shingles(changed)) < 1
 
 
 def test_text_and_code_do_not_meet() -> None:
+    texts = ["alpha beta gamma delta epsilon zeta"]
     index = _C.DuplicateIndex()
-    index.add(["alpha beta gamma delta epsilon zeta"], "text")
-    index.add(["alpha beta gamma delta epsilon zeta"], "code")
-    assert len(index.pairs()[0]) == 0
+    index.add(texts, "text")
+    index.add(texts, "code")
+    assert search([bytes(index)]).pairs == []
+    index = _C.DuplicateIndex()
+    for kind in ("text", "code"):
+        index.add(texts, kind, _C.content_hashes(texts))  # type: ignore[arg-type]
+    assert search([bytes(index)]).pairs == [(0, 1, 1.0)]
+    assert search([bytes(index)], exact=False).pairs == []
+
+
+def test_an_index_without_near_duplicates() -> None:
+    texts = ["one two three", "one  two three", "one two three!", ""]
+    index = _C.DuplicateIndex(near=False)
+    index.add(texts, contents=_C.content_hashes(texts))
+    assert (index.bands, len(index)) == (0, 4)
+    assert search([bytes(index)]) == Found([(0, 1, 1.0)], [0, 0, 2, 3])
 
 
 def test_code_tokens_are_identifiers_numbers_and_single_symbols() -> None:
     code = "def area(r):\n    return 3.14 * r ** 2\n"
     spaced = "def area( r ) :\n  return 3 . 14*r**2"
-    assert find([[code, spaced, code.replace("area", "Area")]], kind="code", threshold=0.99) == [(0, 1, 1.0)]
+    assert find([code, spaced, code.replace("area", "Area")], kind="code", threshold=0.99) == [(0, 1, 1.0)]
 
 
 def test_a_thousand_copies_give_a_star() -> None:
-    pairs = find([[LONG] * 1000 + [LONG + "more words at its end"]])
+    pairs = find([LONG] * 1000 + [LONG + "more words at its end"])
     assert [(i, j) for i, j, _ in pairs] == [(0, j) for j in range(1, 1001)]
 
 
@@ -254,18 +255,19 @@ def test_bands_have_the_recall_they_promise(threshold: float, recall: float) -> 
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
-def test_clusters_are_connected_components(edges: list[tuple[int, int]]) -> None:
-    expected = list(range(20))
-    for _ in edges:  # as many rounds as edges are enough to carry the smallest index along any path
-        for i, j in edges:
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=9).map(" ".join), max_size=12))
+def test_clusters_are_connected_components(texts: list[str]) -> None:
+    found = search([index_of(texts, threshold=0.5)], threshold=0.5)
+    expected = list(range(len(texts)))
+    for _ in texts:  # as many rounds as documents are enough to carry the smallest number along any path
+        for i, j, _similarity in found.pairs:
             expected[i] = expected[j] = min(expected[i], expected[j])
-    assert clusters_of(20, [(i, j, 1.0) for i, j in edges]) == expected
+    assert found.clusters == expected
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=8).map(" ".join), max_size=12))
 def test_exact_jaccard_of_any_pair(texts: list[str]) -> None:
     sets = [shingles(text) for text in texts]
-    for i, j, similarity in find([texts], threshold=0.5):
+    for i, j, similarity in find(texts, threshold=0.5):
         assert similarity == jaccard(sets[i], sets[j]) >= 0.5
