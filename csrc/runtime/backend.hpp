@@ -19,7 +19,8 @@ class Sequence {
   virtual ~Sequence() = default;
   virtual std::size_t length() const = 0;
   /// Appends tokens, at least one, and calls `sink` in order for each whose index is `logits_from` or more.
-  /// The logits do not depend on how the tokens before were cut into calls.
+  /// The logits do not depend on how the tokens before were cut into calls: to the bit on the cpu, within the
+  /// rounding of its kernels for other lengths on a GPU.
   virtual void append(std::span<const std::uint32_t> tokens, std::size_t logits_from,
                       const LogitsSink& sink) = 0;
 };
@@ -31,6 +32,8 @@ struct BackendInfo {
   std::string processor;  ///< the instruction set, or the device
   int threads = 0;
   std::size_t weight_bytes = 0;
+  std::string engine = {};   ///< tensorrt: the engine's file in the package
+  std::string library = {};  ///< tensorrt: what runs it, and its version
 };
 
 /// A model loaded onto a device. One sequence runs at a time.

@@ -133,6 +133,7 @@ castline_status castline_engine_open(const char* package, const castline_engine_
     castline::EngineOptions opened;
     if (given.backend != nullptr) opened.backend = given.backend;
     opened.threads = given.threads;
+    if (given.tensorrt_path != nullptr) opened.tensorrt_path = given.tensorrt_path;
     *engine = new castline_engine(package, opened);
   });
 }
@@ -152,6 +153,8 @@ castline_status castline_engine_get_info(const castline_engine* engine, castline
     found.weights = engine->backend.weights.c_str();
     found.processor = engine->backend.processor.c_str();
     found.note = engine->engine.note().c_str();
+    found.engine_file = engine->backend.engine.c_str();
+    found.library = engine->backend.library.c_str();
     write_result(info, found, "castline_engine_info");
   });
 }

@@ -299,8 +299,8 @@ class CpuSequence final : public Sequence {
 
 CpuBackend::CpuBackend(const Package& package, int threads)
     : config_(package.model()),
-      file_(package.path("cpu/weights.safetensors", "the CPU backend")),
-      weights_(Safetensors(file_.bytes(), package.folder() + "/cpu/weights.safetensors"), config_),
+      file_(package.path(kCpuWeights, "the CPU backend")),
+      weights_(Safetensors(file_.bytes(), package.folder() + "/" + kCpuWeights), config_),
       level_(kernels::cpu_level()),
       kernels_(kernels::decoder_kernels(level_)),
       pool_(threads) {}

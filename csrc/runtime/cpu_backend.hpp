@@ -12,6 +12,9 @@
 
 namespace castline {
 
+/// The file of the package that this backend runs.
+inline constexpr const char* kCpuWeights = "cpu/weights.safetensors";
+
 class CpuBackend final : public Backend {
  public:
   /// Maps cpu/weights.safetensors of the package, which must outlive this. `threads` as in ThreadPool. Throws

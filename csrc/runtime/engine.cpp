@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "kernels/decoder_kernels.hpp"
 #include "runtime/cpu_backend.hpp"
+#include "runtime/tensorrt/backend.hpp"
 
 namespace castline {
 namespace {
@@ -65,17 +66,28 @@ Engine::Engine(const std::string& folder, const EngineOptions& options) : packag
   if (options.backend != "cpu" && options.backend != "auto" && options.backend != "tensorrt") {
     throw_usage("[engine] expected the backend cpu, tensorrt or auto, but got '" + options.backend + "'");
   }
-  if (options.backend == "tensorrt") {
-    throw_device(
-        "[tensorrt] expected a build with the TensorRT backend, but this one was made without the TensorRT "
-        "headers; "
-        "build castline with -DTENSORRT_INCLUDE_DIR=FOLDER, or use the cpu backend");
-  }
   if (package_.has("tokenizer.json")) {
     tokenizer_ = std::make_shared<const Tokenizer>(
         Tokenizer::from_file(package_.path("tokenizer.json", "the tokenizer")));
   }
-  backend_ = std::make_unique<CpuBackend>(package_, options.threads);
+  backend_ = open_backend(package_, options, note_);
+}
+
+std::unique_ptr<Backend> Engine::open_backend(const Package& package, const EngineOptions& options,
+                                              std::string& note) {
+  if (options.backend == "tensorrt") return tensorrt::open_backend(package, options.tensorrt_path);
+  if (options.backend == "auto" && !package.engines().empty()) {
+    try {
+      return tensorrt::open_backend(package, options.tensorrt_path);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::device) throw;
+      note = error.what();
+      if (!package.has(kCpuWeights)) {
+        throw_device(note + "\n  and the package has no weights for the cpu backend");
+      }
+    }
+  }
+  return std::make_unique<CpuBackend>(package, options.threads);
 }
 
 const Tokenizer& Engine::require_tokenizer() const {

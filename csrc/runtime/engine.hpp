@@ -22,6 +22,9 @@ namespace castline {
 struct EngineOptions {
   std::string backend = "auto";  ///< cpu, tensorrt (an error where it cannot run), auto
   int threads = 0;               ///< 0: one per processor
+  /// Where TensorRT's library is looked for: folders or files, separated by ':'. The environment variable
+  /// CASTLINE_TENSORRT_PATH goes before it, the system's loader after it.
+  std::string tensorrt_path = {};
 };
 
 /// True stops what is running. Asked between pieces of work, at least once per token.
@@ -81,6 +84,9 @@ class Engine {
 
  private:
   class Turn;
+
+  static std::unique_ptr<Backend> open_backend(const Package& package, const EngineOptions& options,
+                                               std::string& note);
 
   void check_ids(std::span<const std::uint32_t> ids, std::size_t least, const char* where) const;
   // Appends all of `ids` in pieces; false when interrupted.

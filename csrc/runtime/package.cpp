@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/mapped_file.hpp"
@@ -40,6 +41,29 @@ std::vector<PackageFile> read_files(const json::Value& manifest, const std::stri
         {path, static_cast<std::uint64_t>(size), entry.at("sha256", at).as_string(at + ".sha256")});
   }
   return files;
+}
+
+std::vector<PackageEngine> read_engines(const json::Value& manifest, const std::string& where) {
+  std::vector<PackageEngine> engines;
+  for (const auto& [name, backend] : manifest.at("backends", where).as_object(where + ".backends")) {
+    const json::Value* engine = backend.find("engine");
+    if (engine == nullptr || engine->is_null()) continue;
+    const std::string at = where + ".backends." + name;
+    const auto text = [&](const json::Value& object, const char* key) {
+      return object.at(key, at).as_string(at + "." + key);
+    };
+    PackageEngine found = {text(backend, "file"),
+                           text(backend, "weights"),
+                           text(*engine, "library"),
+                           text(*engine, "version"),
+                           {}};
+    for (const json::Value& served :
+         engine->at("compute_capabilities", at).as_array(at + ".compute_capabilities")) {
+      found.compute_capabilities.push_back(served.as_string(at + ".compute_capabilities"));
+    }
+    engines.push_back(std::move(found));
+  }
+  return engines;
 }
 
 void check_size(const std::string& folder, const PackageFile& file) {
@@ -90,6 +114,7 @@ Package::Package(const std::string& folder) : folder_(folder) {
     bos_id_ = token_id(*bos, model_.vocab_size, at + ".bos_id");
   }
   files_ = read_files(manifest, where);
+  engines_ = read_engines(manifest, where);
   for (const PackageFile& listed : files_) check_size(folder_, listed);
 }
 

@@ -19,6 +19,16 @@ struct PackageFile {
   std::string sha256;
 };
 
+/// A TensorRT engine of a package.
+struct PackageEngine {
+  std::string path;     ///< its file, relative to the folder
+  std::string weights;  ///< f16, int8, …
+  std::string library;  ///< the Python module that built it: tensorrt_rtx or tensorrt
+  std::string version;  ///< of that library
+  /// Such as "8.9"; none: for the GPU it was built on.
+  std::vector<std::string> compute_capabilities = {};
+};
+
 /// The checked contents of package.json. compile/package.py writes what this reads.
 class Package {
  public:
@@ -35,6 +45,9 @@ class Package {
   const std::string& castline_version() const { return castline_version_; }
   const std::vector<PackageFile>& files() const { return files_; }
 
+  /// In the order of the manifest.
+  const std::vector<PackageEngine>& engines() const { return engines_; }
+
   bool has(const std::string& relative) const;
   /// The path of a file that the manifest lists; a data error that says `purpose` where it does not.
   std::string path(const std::string& relative, const std::string& purpose) const;
@@ -49,6 +62,7 @@ class Package {
   std::vector<std::uint32_t> eos_ids_;
   std::optional<std::uint32_t> bos_id_;
   std::vector<PackageFile> files_;
+  std::vector<PackageEngine> engines_;
 };
 
 }  // namespace castline

@@ -46,8 +46,11 @@ typedef struct castline_engine_options {
   size_t size;
   const char* backend; /* "cpu", "tensorrt" (an error where it cannot run), or "auto": the best there is */
   int32_t threads;     /* 0: one per processor; no result depends on it */
+  /* Where TensorRT's library is looked for: folders or files, separated by ':'; may be NULL. The environment
+   * variable CASTLINE_TENSORRT_PATH goes before it, the system's loader after it. */
+  const char* tensorrt_path;
 } castline_engine_options;
-#define CASTLINE_ENGINE_OPTIONS_INIT {sizeof(castline_engine_options), "auto", 0}
+#define CASTLINE_ENGINE_OPTIONS_INIT {sizeof(castline_engine_options), "auto", 0, NULL}
 
 typedef struct castline_engine_info {
   size_t size;
@@ -60,8 +63,12 @@ typedef struct castline_engine_info {
   const char* weights;   /* f32, int8, ... */
   const char* processor; /* the instruction set, or the device */
   const char* note;      /* why "auto" did not take a better backend; may be empty */
+  /* Of the tensorrt backend, empty elsewhere. */
+  const char* engine_file; /* the engine that runs, its path in the package */
+  const char* library;     /* what runs it, and its version */
 } castline_engine_info;
-#define CASTLINE_ENGINE_INFO_INIT {sizeof(castline_engine_info), 0, 0, 0, 0, NULL, NULL, NULL, NULL}
+#define CASTLINE_ENGINE_INFO_INIT \
+  {sizeof(castline_engine_info), 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* A new token; valid during the callback. */
 typedef struct castline_token {

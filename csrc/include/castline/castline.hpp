@@ -49,6 +49,8 @@ class DeviceError : public Error {
 struct EngineOptions {
   std::string backend = "auto";  ///< cpu, tensorrt (an error where it cannot run), auto: the best there is
   int threads = 0;               ///< 0: one per processor; no result depends on it
+  std::string tensorrt_path =
+      {};  ///< where TensorRT's library is looked for: folders or files, separated by ':'
 };
 
 struct EngineInfo {
@@ -59,7 +61,9 @@ struct EngineInfo {
   std::string backend;
   std::string weights;
   std::string processor;
-  std::string note;  ///< why `auto` did not take a better backend; may be empty
+  std::string note;         ///< why `auto` did not take a better backend; may be empty
+  std::string engine_file;  ///< tensorrt: the engine that runs, its path in the package
+  std::string library;      ///< tensorrt: what runs it, and its version
 };
 
 /// Sees a new token and the whole characters it completes; false stops.
@@ -90,6 +94,7 @@ class Engine {
     castline_engine_options c = CASTLINE_ENGINE_OPTIONS_INIT;
     c.backend = options.backend.c_str();
     c.threads = options.threads;
+    c.tensorrt_path = options.tensorrt_path.c_str();
     castline_engine* engine = nullptr;
     check(castline_engine_open(package.c_str(), &c, &engine));
     engine_.reset(engine);
@@ -98,8 +103,8 @@ class Engine {
   EngineInfo info() const {
     castline_engine_info c = CASTLINE_ENGINE_INFO_INIT;
     check(castline_engine_get_info(engine_.get(), &c));
-    return {c.vocab_size, c.max_context, c.threads,   c.has_tokenizer != 0,
-            c.backend,    c.weights,     c.processor, c.note};
+    return {c.vocab_size, c.max_context, c.threads, c.has_tokenizer != 0, c.backend,
+            c.weights,    c.processor,   c.note,    c.engine_file,        c.library};
   }
 
   /// Compares the SHA-256 of every file with the manifest's.
