@@ -32,8 +32,9 @@ def doctor_command(json_output: JsonOption = False) -> None:
     for finding in findings:
         mark = "yes" if finding.present else "no "
         print(f"{mark}  {finding.name:<{width}}  {finding.found}")
-        if not finding.present and finding.advice:
-            print(f"     {'':<{width}}  {finding.advice}")
+        if not finding.present:
+            for line in finding.advice.splitlines():
+                print(f"     {'':<{width}}  {line}")
 
 
 def examine() -> list[Finding]:
@@ -51,6 +52,7 @@ def examine() -> list[Finding]:
         _package("tensorrt_rtx", "TensorRT for RTX: engines build here", "pip install 'castline[tensorrt-rtx]'"),
         _package("tensorrt", "TensorRT (data centre): engines build here", "pip install 'castline[tensorrt]'"),
         _gpu(),
+        *_tensorrt(),
         _tool("CUDA compiler", ("nvcc",), "only the CUDA ops need it: install the CUDA toolkit"),
     ]
 
@@ -126,6 +128,24 @@ def _gpu() -> Finding:
         advice = "engines can be built here but not run; `castline verify` on a machine with a GPU completes the proof"
         return Finding("NVIDIA GPU", False, "not found", advice)
     return Finding("NVIDIA GPU", True, "; ".join(names.splitlines()))
+
+
+def _tensorrt() -> list[Finding]:
+    """Whether the runtime can run TensorRT engines: the backend, its libraries, the driver."""
+    if importlib.util.find_spec("castline._C") is None:
+        return []
+    from castline._C import examine_tensorrt
+    from castline.libraries import tensorrt_path
+
+    machine = examine_tensorrt(tensorrt_path())
+    built = "left out of this build" if machine["left_out"] else "in this build"
+    findings = [Finding("TensorRT backend", not machine["left_out"], built, machine["left_out"])]
+    for module, (name, where) in machine["libraries"].items():
+        found = f"{name}, {where}" if name else "no library for its engines"
+        findings.append(Finding(f"running {module}", bool(name), found, where))
+    driver = f"for CUDA {machine['driver']}" if machine["gpu"] else "none that works"
+    findings.append(Finding("CUDA driver", bool(machine["gpu"]), driver, machine["driver"]))
+    return findings
 
 
 def _output(command: list[str]) -> str:

@@ -98,6 +98,7 @@ def score_command(
 
     source = read_ids(ids) if ids is not None else read_text(text)
     scored = score(model, source, backend=backend, threads=threads)
+    _say_fallback(scored.note)
     if json_output:
         print_json({"logprobs": scored.logprobs, "tokens": scored.tokens, "perplexity": scored.perplexity})
         return
@@ -154,7 +155,15 @@ def _open(package: Path, backend: Backend, threads: int) -> "Engine":
     from castline.compile.package import check_files, read_manifest
 
     check_files(package, read_manifest(package))
-    return Engine(package, backend=backend, threads=threads)
+    engine = Engine(package, backend=backend, threads=threads)
+    _say_fallback(engine.info()["note"])
+    return engine
+
+
+def _say_fallback(reason: str) -> None:
+    """Say on stderr why not the package's TensorRT engine runs, if there is a reason."""
+    if reason:
+        note(f"running on the CPU, not on the package's TensorRT engine: {reason}")
 
 
 def _prompt_ids(engine: "Engine", prompt: str | None, ids: Path | None, package: Path) -> list[int]:

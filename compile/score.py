@@ -29,6 +29,8 @@ class Scored:
     logprobs: list[float | None] | list[list[float | None]]
     tokens: int
     perplexity: float
+    note: str = ""
+    """Of a package: why "auto" did not take its TensorRT engine."""
 
 
 def read_ids(path: Path) -> Ids:
@@ -98,12 +100,18 @@ def score(model: Path, source: Ids | str, *, backend: BackendChoice = "auto", th
             raise DataError(f"expected ids below {vocabulary} (the vocabulary), but got {max(sequence)}")
     if all(len(sequence) < 2 for sequence in sequences):
         raise DataError("expected at least two tokens to score, but found fewer")
-    rows = _package_rows(model, sequences, backend, threads) if package else _checkpoint_rows(model, sequences)
+    note = ""
+    if package:
+        engine = Engine(model, backend=backend, threads=threads)
+        rows, note = _package_rows(engine, sequences), engine.info()["note"]
+    else:
+        rows = _checkpoint_rows(model, sequences)
     values = [value for row in rows for value in row if value is not None]
     return Scored(
         logprobs=rows if nested else [value for row in rows for value in row],
         tokens=sum(len(sequence) for sequence in sequences),
         perplexity=math.exp(-math.fsum(values) / len(values)),
+        note=note,
     )
 
 
@@ -125,10 +133,7 @@ def _encode(model: Path, text: str) -> list[int]:
     return [int(i) for i in Tokenizer(path).encode(text, add_special=True)]
 
 
-def _package_rows(
-    package: Path, sequences: list[list[int]], backend: BackendChoice, threads: int
-) -> list[list[float | None]]:
-    engine = Engine(package, backend=backend, threads=threads)
+def _package_rows(engine: Engine, sequences: list[list[int]]) -> list[list[float | None]]:
     return [
         [None, *(float(value) for value in engine.score(sequence))] if len(sequence) > 1 else [None]
         for sequence in sequences

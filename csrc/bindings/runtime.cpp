@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "bindings/ids.hpp"
 #include "kernels/cpu_features.hpp"
 #include "runtime/engine.hpp"
+#include "runtime/tensorrt/backend.hpp"
 
 namespace py = pybind11;
 
@@ -52,6 +54,11 @@ auto with_package_errors(const Call& call) {
   }
 }
 
+/// Where pip put TensorRT's library, if it did.
+std::string installed_tensorrt() {
+  return py::module_::import("castline.libraries").attr("tensorrt_path")().cast<std::string>();
+}
+
 py::dict info(const Engine& engine) {
   const Package& package = engine.package();
   const ModelConfig& model = package.model();
@@ -63,6 +70,10 @@ py::dict info(const Engine& engine) {
   info["threads"] = backend.threads;
   info["weight_bytes"] = backend.weight_bytes;
   info["note"] = engine.note();
+  if (!backend.engine.empty()) {
+    info["engine"] = backend.engine;
+    info["library"] = backend.library;
+  }
   info["castline_version"] = package.castline_version();
   info["max_context"] = package.max_context();
   info["eos_ids"] = package.eos_ids();
@@ -75,6 +86,24 @@ py::dict info(const Engine& engine) {
   info["num_key_value_heads"] = model.num_key_value_heads;
   info["head_dim"] = model.head_dim;
   return info;
+}
+
+py::dict examine_tensorrt(const std::string& search) {
+  const tensorrt::Machine machine = [&] {
+    const py::gil_scoped_release release;
+    return tensorrt::examine(search);
+  }();
+  py::dict libraries;
+  for (const tensorrt::Machine::Found& found : machine.libraries) {
+    libraries[py::str(found.module)] = py::make_tuple(found.name, found.where);
+  }
+  py::dict result;
+  result["left_out"] = machine.left_out;
+  result["libraries"] = libraries;
+  result["gpu"] = machine.gpu;
+  result["compute_capability"] = machine.compute_capability;
+  result["driver"] = machine.driver;
+  return result;
 }
 
 GenerateResult generate(Engine& engine, const py::object& prompt_ids, std::size_t max_tokens,
@@ -131,6 +160,9 @@ void bind_runtime(py::module_& m) {
       },
       "The instruction sets that the kernels can use on this machine, lowest first.");
 
+  m.def("examine_tensorrt", &examine_tensorrt, py::arg("search"),
+        "What this build and this machine have of what running TensorRT engines takes.");
+
   py::class_<GenerateResult>(m, "GenerateResult", "What Engine.generate made.")
       .def_readonly("ids", &GenerateResult::ids)
       .def_property_readonly("text", [](const GenerateResult& r) { return r.text; })
@@ -140,13 +172,15 @@ void bind_runtime(py::module_& m) {
       .def_readonly("decode_seconds", &GenerateResult::decode_seconds);
 
   py::class_<Engine>(m, "Engine", "A package opened for running.")
-      .def(py::init([](const std::filesystem::path& package, const std::string& backend, int threads) {
-             return with_package_errors([&] {
-               return std::make_unique<Engine>(package.string(),
-                                               EngineOptions{.backend = backend, .threads = threads});
-             });
+      .def(py::init([](const std::filesystem::path& package, const std::string& backend, int threads,
+                       const std::optional<std::string>& tensorrt_path) {
+             EngineOptions options = {.backend = backend, .threads = threads};
+             options.tensorrt_path = tensorrt_path.value_or("");
+             if (!tensorrt_path && backend != "cpu") options.tensorrt_path = installed_tensorrt();
+             return with_package_errors([&] { return std::make_unique<Engine>(package.string(), options); });
            }),
-           py::arg("package"), py::arg("backend") = "cpu", py::arg("threads") = 0)
+           py::arg("package"), py::arg("backend") = "cpu", py::arg("threads") = 0,
+           py::arg("tensorrt_path") = py::none())
       .def("info", &info, "The model's configuration and how it runs here.")
       .def_property_readonly(
           "tokenizer", [](const Engine& e) { return e.tokenizer().get(); },

@@ -154,6 +154,15 @@ def cpu_levels() -> list[str]:
     The environment variable CASTLINE_CPU picks one; the default is the last.
     """
 
+def examine_tensorrt(search: str) -> dict[str, Any]:
+    """What this build and this machine have of what running TensorRT engines takes.
+
+    `search`: folders or files, separated by ":", where the libraries are looked for. Keys: `left_out` (why this build
+    has no TensorRT backend, or ""), `libraries` (by Python module: name and version, or "", and the file, or why it is
+    missing), `gpu` (its name, or ""), `compute_capability`, `driver` (the newest CUDA it supports, or why there is no
+    GPU).
+    """
+
 class GenerateResult:
     """What `Engine.generate` made."""
 
@@ -180,7 +189,8 @@ class Engine:
     Results do not depend on the number of threads, to the bit. Ctrl-C stops a running call.
 
     Raises DataError for a damaged package, DeviceError for what the machine lacks, ValueError for a wrong
-    argument.
+    argument. `tensorrt_path` says where TensorRT's library is: folders or files, separated by ":"; by default where
+    pip put it. The environment variable CASTLINE_TENSORRT_PATH goes before it, the system's loader after it.
     """
 
     def __init__(
@@ -188,9 +198,14 @@ class Engine:
         package: str | os.PathLike[str],
         backend: Literal["cpu", "tensorrt", "auto"] = "cpu",
         threads: int = 0,
+        tensorrt_path: str | None = None,
     ) -> None: ...
     def info(self) -> dict[str, Any]:
-        """The model's configuration and how it runs here (backend, weights, threads, cpu_level, …)."""
+        """The model's configuration and how it runs here (backend, weights, threads, processor, …).
+
+        `note` says why "auto" did not take a TensorRT engine that the package has. Where one runs, `engine` is its
+        file in the package and `library` what runs it.
+        """
 
     @property
     def tokenizer(self) -> Tokenizer | None: ...
