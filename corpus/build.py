@@ -145,7 +145,7 @@ def _finished(
         )
     same_files = (
         not differing
-        and manifest["totals"]["files"] == sum(len(task.files) for task in tasks)
+        and manifest["totals"]["files"] == sum(task.file_count for task in tasks)
         and unchanged(tasks, annotators, workspace)
         and manifest.get("against", {}) == against(earlier)
         and manifest["tokenizer"]["existing_sha256"] == existing_files_hash(_existing_tokenizer(config, base))

@@ -4,6 +4,7 @@ A recipe with nothing but `[[sources]]` works: every other table has defaults, w
 values of the rules they implement. Light to import: pydantic only.
 """
 
+import codecs
 import re
 from typing import Literal
 
@@ -17,7 +18,7 @@ from castline.corpus.tokenization.config import TokenizerConfig
 from castline.recipe import Table
 
 Kind = Literal["text", "code", "chat"]
-Format = Literal["auto", "txt", "md", "html", "jsonl", "parquet", "code"]
+Format = Literal["auto", "txt", "md", "html", "jsonl", "parquet", "warc", "code", "git"]
 
 
 class Source(Table):
@@ -47,6 +48,10 @@ class Source(Table):
     date_field: str = ""  # "date" or "timestamp",
     licence_field: str = ""  # "licence" or "license",
     language_field: str = ""  # none
+    encoding: str = "auto"  # of all but parquet; of jsonl auto means UTF-8
+    vendored: bool = False  # of kind code: also what lies in folders such as node_modules and third_party
+    max_record_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, le=2**31)  # a larger record is rejected
+    max_expansion: float = Field(default=250.0, ge=1.0)  # unpacked to packed bytes, beyond 64 MiB
     licence: str = ""  # of all that is in the source, where a record does not name its own
     repository: Repository = "none"
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
@@ -66,6 +71,17 @@ class Source(Table):
         if self.repository != "none" and self.kind != "code":
             raise ValueError(f'expected kind "code" of a source with repositories, but got "{self.kind}"')
         return self
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding(cls, encoding: str) -> str:
+        try:
+            known = encoding == "auto" or codecs.lookup(encoding)._is_text_encoding
+        except LookupError:
+            known = False
+        if not known:
+            raise ValueError(f"expected auto or an encoding such as gb18030 or windows-1252, but got {encoding!r}")
+        return encoding
 
     @property
     def field(self) -> str:

@@ -23,8 +23,18 @@ class Reason(StrEnum):
     """Why a record is not a document."""
 
     BINARY = "binary"
-    NOT_UTF8 = "not_utf8"
+    UNKNOWN_ENCODING = "unknown_encoding"
     EMPTY = "empty"
+    TOO_LARGE = "too_large"  # more than the source's max_record_bytes
+    TOO_DEEP = "too_deep"  # HTML nested beyond every real page
+    BOMB = "bomb"  # expands beyond the source's max_expansion
+    NESTED = "nested"  # an archive in too many others
+    ENCRYPTED = "encrypted"
+    UNSUPPORTED = "unsupported"
+    BROKEN_LINK = "broken_link"
+    VENDORED = "vendored"  # code of others, kept beside one's own
+    HTTP_STATUS = "http_status"
+    NOT_TEXT = "not_text"  # by its media type
     NOT_PROSE = "not_prose"
     UNKNOWN_LANGUAGE = "unknown_language"
     UNKNOWN_FORMAT = "unknown_format"

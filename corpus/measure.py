@@ -20,8 +20,10 @@ from castline import _C
 from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.annotators import annotate, identities
 from castline.corpus.documents import Document, Reject, write_documents, write_rejects
-from castline.corpus.readers import read_file
-from castline.corpus.sources import Task
+from castline.corpus.line_numbers import number_lines
+from castline.corpus.readers.compressed import CHUNK
+from castline.corpus.readers.read import read_files
+from castline.corpus.sources import SourceFile, Task
 from castline.corpus.tables import write_table
 from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
@@ -29,7 +31,7 @@ from castline.errors import DataError
 from castline.files import sha256_file
 from castline.progress import progress
 
-FORMAT = 2  # of documents, measurements and rejects; a new number makes every build read its sources again
+FORMAT = 3  # of documents, measurements and rejects; a new number makes every build read its sources again
 PART_CHARACTERS = 16 * 1024 * 1024
 PART_RECORDS = 20_000
 CHINESE_SHARE = 1 / 6  # of letters: as many Han characters as words of five letters
@@ -72,12 +74,14 @@ def measure_sources(
         if stored is not None:
             results[task.index] = _from_json(stored)
     todo = [task for task in tasks if task.index not in results]
+    todo = number_lines(tasks, todo, workspace, workers)
     with progress("reading", sum(task.size for task in todo), "B") as advance:
-        jobs = [(task, annotators, workspace.out) for task in todo]
+        jobs = [(task, _key(task, added), annotators, workspace.out) for task in todo]
         for number, result in workers.run(_run, jobs):
             task = todo[number]
             files = [workspace.out / name for part in result.parts for name in part_files(part.name).values()]
             workspace.save(_step(task), _key(task, added), asdict(result), files)
+            workspace.forget(_parts(task))
             results[task.index] = result
             advance(task.size)
     names = [part.name for result in results.values() for part in result.parts]
@@ -141,7 +145,7 @@ def _key(task: Task, annotators: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "source": task.source.model_dump(exclude={"path", "weight", "max_bad", "repository"}),
-        "files": [(file.path, file.size, file.modified_ns) for file in task.files],
+        "files": [file.identity for file in task.files],
         "index": task.index,
         "annotators": annotators,
     }
@@ -151,45 +155,81 @@ def _from_json(values: dict[str, Any]) -> TaskResult:
     return TaskResult(**{**values, "parts": [Part(**part) for part in values["parts"]]})
 
 
-def _run(job: tuple[Task, list[Annotator], Path]) -> TaskResult:
-    task, annotators, out = job
-    rejected: Counter[str] = Counter()
-    damaged = 0
-    first_damage = ""
-    parts = []
-    for number, (documents, rejects) in enumerate(_divide(_records(task))):
-        for reject in rejects:
-            rejected[reject.reason] += 1
-            if reject.reason.damaged:
-                first_damage = first_damage or f"{reject.where}: {reject.detail}"
-                damaged += 1
+@dataclass(frozen=True)
+class _PartResult:
+    """A part of a task, and what was rejected on the way to it."""
+
+    part: Part
+    records: int
+    rejected: dict[str, int]
+    damaged: int
+    first_damage: str
+
+
+def _run(job: tuple[Task, dict[str, Any], list[Annotator], Path]) -> TaskResult:
+    task, key, annotators, out = job
+    workspace = Workspace(out)
+    results = _finished_parts(task, key, workspace)
+    records = read_files(task.source, task.files, skip=sum(result.records for result in results))
+    for number, (documents, rejects) in enumerate(_divide(records), start=len(results)):
         name = f"{task.index:06d}-{number:06d}"
-        parts.append(_write_part(out, name, task.source.name, documents, rejects, annotators))
+        damaged = [reject for reject in rejects if reject.reason.damaged]
+        result = _PartResult(
+            _write_part(out, name, task.source.name, documents, rejects, annotators),
+            len(documents) + len(rejects),
+            dict(Counter(reject.reason for reject in rejects)),
+            len(damaged),
+            f"{damaged[0].where}: {damaged[0].detail}" if damaged else "",
+        )
+        files = [out / file for file in part_files(name).values()]
+        workspace.save(f"{_parts(task)}/{number:06d}", key, asdict(result), files)
+        results.append(result)
+    rejected: Counter[str] = Counter()
+    for result in results:
+        rejected.update(result.rejected)
     content = hashlib.sha256()
     for file in task.files:
-        content.update(f"{file.path}\0{_content_hash(file.location)}\n".encode())
+        content.update(f"{file.path}\0{_content_hash(file)}\n".encode())
     return TaskResult(
         task.source.name,
-        len(task.files),
+        task.file_count,
         task.size,
         content.hexdigest(),
         dict(sorted(rejected.items())),
-        damaged,
-        first_damage,
-        parts,
+        sum(result.damaged for result in results),
+        next((result.first_damage for result in results if result.damaged), ""),
+        [result.part for result in results],
     )
 
 
-def _content_hash(path: Path) -> str:
+def _parts(task: Task) -> str:
+    return f"parts/{task.index:06d}"
+
+
+def _finished_parts(task: Task, key: dict[str, Any], workspace: Workspace) -> list[_PartResult]:
+    """The parts that an interrupted build has written of this task, up to the first that is missing."""
+    finished: list[_PartResult] = []
+    while (stored := workspace.load(f"{_parts(task)}/{len(finished):06d}", key)) is not None:
+        finished.append(_PartResult(**{**stored, "part": Part(**stored["part"])}))
+    return finished
+
+
+def _content_hash(file: SourceFile) -> str:
+    if file.git:
+        return file.git.object
     try:
-        return sha256_file(path)
+        if file.span is None:
+            return sha256_file(file.location)
+        content = hashlib.sha256()
+        with file.location.open("rb") as stream:
+            stream.seek(file.span[0])
+            left = file.length
+            while data := stream.read(min(left, CHUNK)):
+                content.update(data)
+                left -= len(data)
+        return content.hexdigest()
     except OSError:
         return "unreadable"
-
-
-def _records(task: Task) -> Iterator[Document | Reject]:
-    for file in task.files:
-        yield from read_file(task.source, file)
 
 
 def _divide(records: Iterable[Document | Reject]) -> Iterator[tuple[list[Document], list[Reject]]]:

@@ -7,7 +7,7 @@ from castline.corpus.annotate.annotators import make_annotators
 from castline.corpus.config import CorpusConfig, Source
 from castline.corpus.documents import Document
 from castline.corpus.duplicates.earlier import open_earlier
-from castline.corpus.readers import read_file
+from castline.corpus.readers.read import read_files
 from castline.corpus.sources import SourceFile, find_files
 
 SAMPLE_FILES = 16
@@ -71,7 +71,7 @@ def _plan(source: Source, files: list[SourceFile]) -> SourcePlan:
     size = sum(file.size for file in files)
     read = text = 0
     for file in files[:: -(-len(files) // SAMPLE_FILES)]:
-        for record in read_file(source, file):
+        for record in read_files(source, (file,)):
             text += len(record.text.encode()) if isinstance(record, Document) else 0
             if text > SAMPLE_BYTES:
                 break

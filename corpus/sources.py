@@ -4,25 +4,42 @@ import functools
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from castline.corpus.config import Source
+from castline.corpus.git import GitFile, is_repository, tracked_files
+from castline.corpus.readers.formats import can_be_divided
 from castline.errors import DataError, RecipeError
 
 TASK_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 32 * 1024 * 1024  # larger files are read in pieces, where their format allows it
 WORKSPACE = ".castline"  # the folder that marks a corpus directory
+_EVERYTHING = "**/*"
 _WILDCARD = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source; `path` is relative to the fixed part of the source's glob."""
+    """One file of a source, or a piece of a large one; `path` is relative to the fixed part of the source's glob."""
 
-    location: Path
+    location: Path  # of a git repository's file the repository
     path: str
     size: int
     modified_ns: int
+    span: tuple[int, int] | None = None  # the piece: bytes; records that begin in it belong to it
+    first_line: int = 1  # of the piece
+    git: GitFile | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes to read."""
+        return self.span[1] - self.span[0] if self.span else self.size
+
+    @property
+    def identity(self) -> list[object]:
+        """What changes when the content does, as JSON values."""
+        return [self.path, self.size, self.modified_ns, self.span, self.git and [self.git.object, self.git.commit]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,12 @@ class Task:
     @property
     def size(self) -> int:
         """Bytes to read."""
-        return sum(file.size for file in self.files)
+        return sum(file.length for file in self.files)
+
+    @property
+    def file_count(self) -> int:
+        """How many files begin in this task: of a large file in pieces only the first counts."""
+        return sum(file.span is None or file.span[0] == 0 for file in self.files)
 
 
 def find_files(source: Source, base: Path) -> list[SourceFile]:
@@ -51,7 +73,9 @@ def find_files(source: Source, base: Path) -> list[SourceFile]:
     """
     folder, glob = _divide(source.path, base)
     try:
-        found = list(_matches(folder, glob))
+        repositories = _repositories(source, folder, glob)
+        found = [file for repository in repositories for file in _tracked(repository, folder)]
+        found = found or ([] if repositories else list(_matches(folder, glob)))
     except ValueError as error:
         raise RecipeError(f"source '{source.name}': expected a glob such as docs/**/*.txt, but got {error}") from None
     if not found:
@@ -67,7 +91,7 @@ def _divide(path: str, base: Path) -> tuple[Path, str]:
     """The fixed folder of a path, and the glob below it."""
     whole = base / path
     if whole.is_dir():
-        return whole, "**/*"
+        return whole, _EVERYTHING
     if whole.is_file():  # its name may look like a glob
         return whole.parent, _WILDCARD.sub(r"[\g<0>]", whole.name)
     parts = Path(path).parts
@@ -76,14 +100,35 @@ def _divide(path: str, base: Path) -> tuple[Path, str]:
     return base.joinpath(*parts[:depth]), f"{glob}/*" if glob.endswith("**") else glob
 
 
+def _repositories(source: Source, folder: Path, glob: str) -> list[Path]:
+    """The git repositories that the source's path means: with format git, or where code is one itself."""
+    if source.format != "git" and not (source.format == "auto" and source.kind == "code"):
+        return []
+    if glob == _EVERYTHING and is_repository(folder):
+        return [folder]
+    if source.format == "auto":
+        return []
+    pattern = "*" if glob == _EVERYTHING else glob
+    found = sorted(path for path in folder.glob(pattern) if path.is_dir())
+    return [path for path in found if is_repository(path)]
+
+
+def _tracked(repository: Path, folder: Path) -> Iterator[SourceFile]:
+    prefix = repository.relative_to(folder).as_posix()
+    for path, size, file in tracked_files(repository):
+        if not any(part.startswith(".") for part in path.split("/")):
+            yield SourceFile(repository, path if prefix == "." else f"{prefix}/{path}", size, 0, git=file)
+
+
 def _matches(folder: Path, glob: str) -> Iterator[SourceFile]:
     is_corpus = functools.cache(lambda parent: (parent / WORKSPACE).is_dir())
     for location in folder.glob(glob):
         relative = location.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not location.is_file():
+        broken = location.is_symlink() and not location.exists()
+        if any(part.startswith(".") for part in relative.parts) or not (broken or location.is_file()):
             continue
         if not any(is_corpus(parent) for parent in location.parents[: len(relative.parts) - 1]):
-            status = location.stat()
+            status = location.lstat() if broken else location.stat()
             path = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
             yield SourceFile(location, path, status.st_size, status.st_mtime_ns)
 
@@ -102,7 +147,16 @@ def make_tasks(sources: tuple[Source, ...], base: Path) -> list[Task]:
             if group and size + file.size > TASK_BYTES:
                 tasks.append(Task(len(tasks), source, tuple(group)))
                 group, size = [], 0
-            group.append(file)
-            size += file.size
-        tasks.append(Task(len(tasks), source, tuple(group)))
+            if file.size > PIECE_BYTES and can_be_divided(source, file.path):
+                tasks += [Task(len(tasks) + number, source, (piece,)) for number, piece in enumerate(_pieces(file))]
+            else:
+                group.append(file)
+                size += file.size
+        if group:
+            tasks.append(Task(len(tasks), source, tuple(group)))
     return tasks
+
+
+def _pieces(file: SourceFile) -> list[SourceFile]:
+    starts = range(0, file.size, PIECE_BYTES)
+    return [replace(file, span=(start, min(start + PIECE_BYTES, file.size))) for start in starts]

@@ -69,6 +69,10 @@ class Workspace:
         sizes = {path.relative_to(self.out).as_posix(): _size(path) for path in files}
         write_json(self._marker(step), {"key": sha256_json(key), "files": sizes, "result": result})
 
+    def forget(self, steps: str) -> None:
+        """Delete the markers of all steps whose names begin with `steps` and a slash."""
+        shutil.rmtree(self.folder / steps, ignore_errors=True)
+
     def keep_only(self, folder: str, names: Iterable[str]) -> None:
         """Delete what else `folder` holds: leftovers of another recipe, or of an interrupted write."""
         wanted = set(names)

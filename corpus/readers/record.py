@@ -1,22 +1,30 @@
-"""What every reader shares: where records come from, and turning bytes and strings into documents."""
+"""What every reader shares: where records come from, and turning texts into documents."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeAlias
 
 from castline.corpus.config import Source
 from castline.corpus.documents import Document, Reason, Reject, UnreadableError, document_id
-from castline.corpus.sources import SourceFile
+from castline.corpus.readers.content import Content
+from castline.corpus.readers.encodings import decode
 
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+Record: TypeAlias = Document | Reject
+Pending: TypeAlias = Callable[[], Record]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The file a reader works on, and the source it belongs to."""
+    """The content a reader works on, and the source it belongs to."""
 
     source: Source
-    file: SourceFile
+    path: str  # below the source's folder; of a member ARCHIVE/MEMBER
+    content: Content
+    span: tuple[int, int] | None = None  # the bytes of a piece: records that begin there are read
+    first_line: int = 1  # the number of the first line that begins in the span
+    depth: int = 0  # how many archives are around it
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def document(
         self,
@@ -25,8 +33,11 @@ class Origin:
         language: str | None = None,
         at: str = "",
         metadata: Mapping[str, str] = MappingProxyType({}),
-    ) -> Document | Reject:
-        """A document of this file, or the reject that says why this text cannot be one."""
+    ) -> Record:
+        """A document of this content, or the reject that says why this text cannot be one.
+
+        Every line end becomes one line feed.
+        """
         if not text or text.isspace():
             return self.reject(Reason.EMPTY, at=at, detail="there is no text")
         try:
@@ -39,44 +50,50 @@ class Origin:
             language = source.language
         elif language is None:
             language = "unknown" if source.kind == "code" else "auto"
+        licence = {"licence": source.licence} if source.licence else {}
         return Document(
-            document_id(source.name, self.file.path, record),
+            document_id(source.name, self.path, record),
             source.name,
             source.kind,
             language,
-            self.file.path,
+            self.path,
             record,
             text,
-            ({"licence": source.licence} if source.licence else {}) | dict(metadata),
+            licence | self.metadata | dict(metadata),
         )
 
+    def text(self, data: bytes, declared: str = "") -> tuple[str, dict[str, str]]:
+        """The text of bytes with line feeds as line ends, and its encoding as metadata where it is not UTF-8.
+
+        Raises:
+            UnreadableError: the bytes are no text, or their encoding is not sure.
+        """
+        text, encoding = decode(data, self.source.encoding, declared)
+        text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+        return text, {} if encoding == "utf-8" else {"encoding": encoding}
+
     def reject(self, reason: Reason, at: str = "", detail: str = "") -> Reject:
-        """A record of this file that is no document; `at` is a line number, or words such as "byte 17"."""
-        where = self.file.path
+        """A record that is no document; `at` is a line number, or words such as "byte 17"."""
+        where = self.path
         if at:
             where += f":{at}" if at.isdigit() else f" ({at})"
         return Reject(reason, self.source.name, where, detail)
 
+    def unreadable(self, error: UnreadableError, at: str = "") -> Reject:
+        """The reject of an error; `at` is its place where the error does not know it."""
+        return self.reject(error.reason, error.at or at, error.detail)
 
-def decode(data: bytes) -> str:
-    """The text of a file: UTF-8, or UTF-16 with a byte order mark; every line end becomes one line feed.
+    def later(self, make: Callable[[], Record], at: str = "") -> Pending:
+        """A pending record; an `UnreadableError` of `make` becomes its reject."""
 
-    Raises:
-        UnreadableError: the bytes are no text.
-    """
-    check_text(data)
-    try:
-        text = data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnreadableError(Reason.NOT_UTF8, error.reason, at=f"byte {error.start}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+        def pending() -> Record:
+            try:
+                return make()
+            except UnreadableError as error:
+                return self.unreadable(error, at)
 
+        return pending
 
-def check_text(data: bytes) -> None:
-    """Tell text from binary files, as git does: text has no NUL byte, unless it is UTF-16.
-
-    Raises:
-        UnreadableError: the bytes are no text.
-    """
-    if b"\0" in data and not data.startswith(_UTF16_MARKS):
-        raise UnreadableError(Reason.BINARY, "a NUL byte", at=f"byte {data.index(0)}")
+    def rejected(self, reason: Reason, at: str = "", detail: str = "") -> Pending:
+        """A pending record that is a reject."""
+        return lambda: self.reject(reason, at, detail)

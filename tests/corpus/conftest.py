@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (code / "same.py").write_text(parser, encoding="utf-8")
     (code / "nearly_same.py").write_text(parser.replace("ValueTerminal", "Terminal"), encoding="utf-8")
     (code / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    (code / "latin.py").write_bytes("# caf\xe9\n".encode("latin-1"))
+    (code / "latin.py").write_bytes("# caf\xe9\n".encode("latin-1") + "# über".encode())
     return root
 
 

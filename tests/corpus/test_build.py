@@ -49,7 +49,11 @@ def test_every_record_is_accounted_for(built: CorpusSummary, data: Path) -> None
     assert built.manifest["sources"]["reference"]["read"] == len(list((data / "english").iterdir()))
     assert built.manifest["sources"]["chinese"]["read"] == 4
     empty = sum(not path.read_bytes().strip() for path in (data / "code").rglob("*.py"))
-    assert built.manifest["sources"]["stdlib"]["rejected"] == {"empty": empty, "not_utf8": 1, "unknown_language": 1}
+    assert built.manifest["sources"]["stdlib"]["rejected"] == {
+        "empty": empty,
+        "unknown_encoding": 1,
+        "unknown_language": 1,
+    }
     where = {reject.where for reject in rejects}
     assert {"latin.py (byte 5)", "logo.png"} <= where
     totals = built.manifest["totals"]

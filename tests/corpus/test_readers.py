@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from castline.corpus.config import Source
 from castline.corpus.documents import Document, Reason, Reject
-from castline.corpus.readers import read_file
+from castline.corpus.readers.read import read_files
 from castline.corpus.sources import SourceFile
 
 LINES = [json.dumps({"text": f"line {number} " + "word " * 50}) for number in range(400)]
@@ -24,7 +24,7 @@ LINES = [json.dumps({"text": f"line {number} " + "word " * 50}) for number in ra
 def read(path: Path, **source: Any) -> list[Document | Reject]:
     status = path.stat()
     file = SourceFile(path, path.name, status.st_size, status.st_mtime_ns)
-    return list(read_file(Source(name="source", path=str(path), **source), file))
+    return list(read_files(Source(name="source", path=str(path), **source), (file,)))
 
 
 def read_bytes(folder: Path, name: str, content: bytes, **source: Any) -> list[Document | Reject]:
@@ -62,7 +62,7 @@ def test_text_files(tmp_path: Path, content: bytes, text: str) -> None:
     ("content", "reason", "where"),
     [
         (b"abc\0def", Reason.BINARY, "a.txt (byte 3)"),
-        (b"caf\xe9 au lait", Reason.NOT_UTF8, "a.txt (byte 3)"),
+        (b"caf\x8f\xe9 \x01 au lait", Reason.UNKNOWN_ENCODING, "a.txt (byte 3)"),
         (b" \n\t\n", Reason.EMPTY, "a.txt"),
         (b"", Reason.EMPTY, "a.txt"),
     ],
@@ -238,6 +238,6 @@ def test_chat_that_is_none(tmp_path: Path, messages: Any, reason: Reason) -> Non
 
 def test_a_file_that_has_gone_is_a_reject(tmp_path: Path) -> None:
     file = SourceFile(tmp_path / "gone.txt", "gone.txt", 1, 0)
-    reject = only_reject(list(read_file(Source(name="source", path="gone.txt"), file)))
+    reject = only_reject(list(read_files(Source(name="source", path="gone.txt"), (file,))))
     assert reject.reason == Reason.UNREADABLE
     assert reject.reason.damaged
