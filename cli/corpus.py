@@ -223,6 +223,7 @@ def _show_explanation(explanation: "Explanation") -> None:
             **e.metadata,
             "decision": fate,
             "split": e.split or None,
+            **{name: e.measurements[name] for name in e.annotations if e.measurements[name] not in (None, 0, "")},
             "cluster": f"{e.cluster} ({e.cluster_size} documents)",
             "tokens": "; ".join(f"{t.shard} {t.start}-{t.end}" for t in e.tokens) or None,
         }

@@ -19,6 +19,7 @@ CORPUS_TABLES = (
     "sources",
     "language",
     "privacy",
+    "safety",
     "rules",
     "dedup",
     "repositories",

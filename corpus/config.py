@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from castline.corpus.annotate.config import LanguageConfig, PrivacyConfig
+from castline.corpus.annotate.config import LanguageConfig, PrivacyConfig, SafetyConfig
 from castline.corpus.code.config import RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
@@ -109,6 +109,7 @@ class CorpusConfig(Table):
     sources: tuple[Source, ...]
     language: LanguageConfig = LanguageConfig()
     privacy: PrivacyConfig = PrivacyConfig()
+    safety: SafetyConfig = SafetyConfig()
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
     repositories: RepositoriesConfig = RepositoriesConfig()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from castline.corpus.annotate.findings import annotation_columns
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import document_at
 from castline.corpus.duplicates.matches import Match, Matches
@@ -60,6 +61,7 @@ class Explanation:
     chain: list[Match]  # from it to the document that stayed, each similar to the one before
     checks: list[RuleCheck]
     measurements: dict[str, float | str | None]  # those of annotators may be text, or missing
+    annotations: list[str]  # which of them are annotators'
     tokens: list[TokenRange]
 
 
@@ -70,7 +72,8 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         DataError: `out` holds no finished corpus, or a part of it is damaged.
         RecipeError: no document, or more than one, has such an id.
     """
-    config = parse(CorpusConfig, read_account(out)["recipe"], f"the manifest of {out}")
+    manifest = read_account(out)
+    config = parse(CorpusConfig, manifest["recipe"], f"the manifest of {out}")
     part, row = _find(out, prefix)
     measured = _row(out / "measurements" / f"{part}.parquet", row)
     decision = _row(out / "decisions" / f"{part}.parquet", row)
@@ -110,6 +113,7 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         chain=matches.chain(identity, decision["duplicate_of"], earlier=bool(decision["earlier_corpus"])),
         checks=checks,
         measurements={name: value for name, value in measured.items() if name not in described},
+        annotations=annotation_columns(manifest),
         tokens=_token_ranges(out, identity) if decision["kept"] else [],
     )
 

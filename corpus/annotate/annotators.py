@@ -9,6 +9,7 @@ import pyarrow as pa
 from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.language import make_language_annotator
 from castline.corpus.annotate.privacy import PrivacyAnnotator
+from castline.corpus.annotate.safety import SafetyAnnotator
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import Document
 
@@ -26,10 +27,11 @@ def make_annotators(config: CorpusConfig, base: Path) -> list[Annotator]:
     """
     listed = {source.name: source.languages for source in config.sources}
     made: list[Annotator | None] = [
-        PrivacyAnnotator(config.privacy) if config.privacy.mask else None,  # first: what it edits is what trains
+        PrivacyAnnotator(config.privacy),  # first: what it edits is what trains
         make_language_annotator(config.language, listed, base),
+        SafetyAnnotator(config.safety, base),
     ]
-    return [annotator for annotator in made if annotator is not None]
+    return [annotator for annotator in made if annotator is not None and annotator.columns]
 
 
 def identities(annotators: Sequence[Annotator]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What annotators found in a whole corpus: sums of their counts, for the report and the command line."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from castline.corpus.tables import read_table
+
+TYPES = ("int64", "float64", "string")
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,17 @@ def findings(out: Path, manifest: dict[str, Any]) -> list[Finding]:
     Raises:
         DataError: a table is missing or damaged.
     """
-    names = columns_of_type(manifest, "int64")
+    names = annotation_columns(manifest, {"int64"})
     if not names:
         return []
     table = pa.concat_tables([read_table(path, names) for path in sorted((out / "measurements").glob("*.parquet"))])
     return [_finding(name, table[name]) for name in names]
 
 
-def columns_of_type(manifest: dict[str, Any], kind: str) -> list[str]:
-    """The annotators' columns of a type, in the order they were measured."""
-    made = manifest.get("annotators", {}).values()
-    return [name for annotator in made for name, its_kind in annotator["columns"].items() if its_kind == kind]
+def annotation_columns(manifest: dict[str, Any], types: Collection[str] = TYPES) -> list[str]:
+    """The annotators' columns of these types, in the order they were measured."""
+    annotators = manifest.get("annotators", {}).values()
+    return [name for annotator in annotators for name, its_type in annotator["columns"].items() if its_type in types]
 
 
 def _finding(name: str, values: pa.ChunkedArray) -> Finding:

@@ -1,6 +1,6 @@
 """The rule sets over what annotators measure. Light to import: pydantic only."""
 
-from castline.corpus.rules.rule_set import Bounds, Documents, RuleSet, at_least
+from castline.corpus.rules.rule_set import Bounds, Documents, RuleSet, at_least, at_most
 
 
 class LanguageRules(RuleSet):
@@ -15,6 +15,16 @@ class LanguageRules(RuleSet):
 
     allowed: Bounds = at_least(1)
     score: Bounds = Bounds()
+
+
+class SafetyRules(RuleSet):
+    """What block lists find: by default a single blocked word drops a document (as in C4), and so does its address."""
+
+    optional = True
+    column_prefix = "blocked_"
+
+    url: Bounds = at_most(0)
+    words: Bounds = at_most(0)
 
 
 class PrivacyRules(RuleSet):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from castline.corpus.annotate.rules import LanguageRules, PrivacyRules
+from castline.corpus.annotate.rules import LanguageRules, PrivacyRules, SafetyRules
 from castline.corpus.rules.chinese import ChineseQuality, ChineseWeb
 from castline.corpus.rules.code import CodeQuality
 from castline.corpus.rules.gopher import GopherQuality, GopherRepetition
@@ -20,6 +20,7 @@ class RulesConfig(Table):
     """
 
     language: LanguageRules = LanguageRules()
+    safety: SafetyRules = SafetyRules()
     privacy: PrivacyRules = PrivacyRules()
     gopher_quality: GopherQuality = GopherQuality()
     chinese_quality: ChineseQuality = ChineseQuality()

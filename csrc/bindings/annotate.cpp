@@ -14,9 +14,21 @@
 #include "bindings/bindings.hpp"
 #include "bindings/texts.hpp"
 #include "text/private_data.hpp"
+#include "text/terms.hpp"
 
 namespace castline {
 namespace {
+
+std::vector<std::vector<std::uint32_t>> find_terms(const text::TermMatcher& matcher,
+                                                   const py::iterable& sequence, int threads) {
+  const Texts texts(sequence);
+  std::vector<std::vector<std::uint32_t>> found(texts.size());
+  const py::gil_scoped_release release;
+  ThreadPool(threads).run(texts.size(), kTextsPerTask, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) found[i] = matcher(texts[i]);
+  });
+  return found;
+}
 
 text::PrivateKinds kinds_of(const std::vector<std::string>& names) {
   text::PrivateKinds kinds = 0;
@@ -69,6 +81,14 @@ py::tuple mask_private(const py::iterable& sequence, const std::string& kind_nam
 }  // namespace
 
 void bind_annotate(py::module_& m) {
+  py::class_<text::TermMatcher>(m, "TermMatcher", "Finds listed terms in texts.")
+      .def(py::init([](const py::iterable& terms, const py::iterable& exceptions) {
+             return text::TermMatcher(Texts(terms).views(), Texts(exceptions).views());
+           }),
+           py::arg("terms"), py::arg("exceptions") = py::tuple())
+      .def("__len__", &text::TermMatcher::size)
+      .def("find", &find_terms, py::arg("texts"), py::arg("threads") = 1,
+           "For every text the numbers of the terms found, in order.");
   m.def("mask_private", &mask_private, py::arg("texts"), py::arg("kind") = "text",
         py::arg("kinds") = std::vector<std::string>{"email", "ip", "phone", "key"}, py::arg("threads") = 1,
         "The texts with private data replaced (None where there is none), and counts: int64 [n, 4].");

@@ -1,6 +1,7 @@
 // The scanners behind annotators on random and on hostile bytes: nothing is read beyond the end (the
 // sanitizers watch), and what they find is in order.
 #include <cstddef>
+#include <cstdint>
 #include <random>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "check.hpp"
 #include "text/private_data.hpp"
+#include "text/terms.hpp"
 
 using namespace castline::text;
 
@@ -98,6 +100,27 @@ void test_private_data() {
   }
 }
 
+void test_terms() {
+  Random random(12);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<std::string> listed;
+    while (listed.size() < 8) {
+      // "x": a term of invisible characters alone is refused
+      listed.push_back(random_text(random, 1 + random() % 3) + (random() % 2 == 0 ? "x" : "\xE6\xB1\x89"));
+    }
+    const std::vector<std::string_view> views(listed.begin(), listed.end());
+    const TermMatcher matcher({views.data(), 6}, {views.data() + 6, 2});
+    for (int text = 0; text < 20; ++text) {
+      std::string around = random_text(random, random() % 20);
+      if (text % 2 == 0) around += listed[random() % listed.size()];
+      const std::vector<char> bytes = exact(around + random_text(random, random() % 20));
+      bool known = true;
+      for (const std::uint32_t term : matcher({bytes.data(), bytes.size()})) known = known && term < 6;
+      CHECK(known);
+    }
+  }
+}
+
 // Every piece, and every pair of two, over and over.
 void test_hostile_repetition() {
   constexpr std::size_t kSize = 4 * 1024;
@@ -115,6 +138,7 @@ void test_hostile_repetition() {
 
 int main() {
   test_private_data();
+  test_terms();
   test_hostile_repetition();
   return castline::test::finish();
 }

@@ -44,6 +44,15 @@ def minhash(
 def choose_bands(threshold: float, permutations: int = 128, recall: float = 0.98) -> tuple[int, int]:
     """Bands and rows for locality-sensitive hashing that find a pair at `threshold` with at least `recall`."""
 
+class TermMatcher:
+    """Finds listed terms in texts: folded, with boundaries where words have them (csrc/text/terms.hpp)."""
+
+    def __init__(self, terms: Sequence[str | bytes], exceptions: Sequence[str | bytes] = ()) -> None:
+        """A term within one of the longer `exceptions` does not count. ValueError: of a term folding leaves nothing."""
+    def __len__(self) -> int: ...
+    def find(self, texts: Sequence[str | bytes], threads: int = 1) -> list[list[int]]:
+        """For every text the numbers of the terms found, in order; overlapping ones count once. Releases the GIL."""
+
 def mask_private(
     texts: Sequence[str | bytes],
     kind: Literal["text", "code"] = "text",
