@@ -225,6 +225,8 @@ def _show_explanation(explanation: "Explanation") -> None:
             "split": e.split or None,
             **{name: e.measurements[name] for name in e.annotations if e.measurements[name] not in (None, 0, "")},
             "cluster": f"{e.cluster} ({e.cluster_size} documents)",
+            "quality": f"{e.quality}, read {e.repeats} times per pass" if e.quality and e.kept else e.quality or None,
+            "packed": f"bytes {e.packed.start}-{e.packed.end} of {e.packed.document}" if e.packed else None,
             "tokens": "; ".join(f"{t.shard} {t.start}-{t.end}" for t in e.tokens) or None,
         }
     )

@@ -22,6 +22,7 @@ CORPUS_TABLES = (
     "safety",
     "rules",
     "dedup",
+    "code",
     "repositories",
     "tokenizer",
     "split",

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from castline.corpus.annotate.config import LanguageConfig, PrivacyConfig, SafetyConfig
-from castline.corpus.code.config import RepositoriesConfig, Repository
+from castline.corpus.code.config import CodeConfig, RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
 from castline.corpus.tokenization.config import TokenizerConfig
@@ -112,6 +112,7 @@ class CorpusConfig(Table):
     safety: SafetyConfig = SafetyConfig()
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
+    code: CodeConfig = CodeConfig()
     repositories: RepositoriesConfig = RepositoriesConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     split: SplitConfig = SplitConfig()

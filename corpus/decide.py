@@ -2,8 +2,8 @@
 
 Writes `decisions/TASK-PART.parquet`, row by row beside the measurements: `kept`, and for a document that is
 not the `rule` that drops it, with the `value` it measured and the `threshold` it missed, or the document
-that it is a `duplicate_of` (of this corpus, or of the `earlier_corpus` that is named); its `cluster`; and for
-a kept one the `split`, and its `repeats`: how often one pass over its source reads it.
+that it is a `duplicate_of` (of this corpus, or of the `earlier_corpus` that is named); its `cluster`; the `quality`
+class of code; and for a kept one the `split`, and its `repeats`: how often one pass over its source reads it.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from castline.corpus.code.classes import HIGH, LOW, TOO_LOW, quality_classes, scores
 from castline.corpus.code.repositories import held_out_groups
 from castline.corpus.config import CorpusConfig
 from castline.corpus.duplicates import CLUSTERS
@@ -76,11 +77,12 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
     names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
     if not names:
         raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
-    verdicts, identities, preferable = [], [], []
+    verdicts, identities, scored, preferable = [], [], [], []
     for name in names:
         table = read_table(out / "measurements" / name)
         verdicts.append(apply_rules(table, config.rules))
-        identities.append(table.select(["id", "source", "path", "content_hash"]))
+        identities.append(table.select(["id", "source", "path", "content_hash", "kind", "language", "bytes"]))
+        scored.append(scores(table, config.code))
         preferable.append(table.select([name for name in columns_needed(config.dedup) if name in table.column_names]))
     rule = np.concatenate([verdict[0] for verdict in verdicts])
     everything = pa.concat_tables(identities)
@@ -90,6 +92,13 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
     cluster = clustered["cluster"].to_numpy()
     if len(cluster) != len(ids):
         raise DataError(f"{out / CLUSTERS}: expected {len(ids)} rows, but found {len(cluster)}; build with --force")
+
+    value = np.concatenate([verdict[1] for verdict in verdicts])
+    threshold = np.concatenate([verdict[2] for verdict in verdicts])
+    score = np.concatenate(scored)
+    quality = quality_classes(everything, score, rule == PASSED, config.code)
+    too_low = (rule == PASSED) & (quality == LOW)
+    rule[too_low], value[too_low], threshold[too_low] = TOO_LOW, score[too_low], config.code.low
 
     passed = rule == PASSED
     stays = representatives(cluster, passed, preferences(preferable, config.dedup))
@@ -111,13 +120,14 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
             "id": _strings(ids),
             "kept": kept,
             "rule": pa.array(rule, pa.string()).dictionary_encode(),
-            "value": pa.array(np.concatenate([verdict[1] for verdict in verdicts]), from_pandas=True),
-            "threshold": pa.array(np.concatenate([verdict[2] for verdict in verdicts]), from_pandas=True),
+            "value": pa.array(value, from_pandas=True),
+            "threshold": pa.array(threshold, from_pandas=True),
             "duplicate_of": pc.if_else(known, clustered["earlier"], _strings(np.where(duplicate, ids[stays], b""))),
             "earlier_corpus": pc.if_else(known, clustered["earlier_corpus"], "").combine_chunks().dictionary_encode(),
             "cluster": _strings(clusters),
             "split": pa.array(split, pa.string()).dictionary_encode(),
-            "repeats": kept.astype(np.int64),
+            "quality": pa.array(quality, pa.string()).dictionary_encode(),
+            "repeats": kept * np.where(quality == HIGH, config.code.high_repeats, 1),
         }
     )
     tables = {}

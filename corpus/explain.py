@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from castline.corpus.annotate.findings import annotation_columns
+from castline.corpus.code.packed import PackedRange, find_packed_files, packed_range
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import document_at
 from castline.corpus.duplicates.matches import Match, Matches
@@ -62,7 +63,10 @@ class Explanation:
     checks: list[RuleCheck]
     measurements: dict[str, float | str | None]  # those of annotators may be text, or missing
     annotations: list[str]  # which of them are annotators'
-    tokens: list[TokenRange]
+    quality: str  # the class of code: high, moderate or low
+    repeats: int  # how often one pass over the source reads it
+    packed: PackedRange | None  # the document of its repository that it is in
+    tokens: list[TokenRange]  # of it, or of that document
 
 
 def explain_document(out: Path, prefix: str) -> Explanation:
@@ -91,6 +95,7 @@ def explain_document(out: Path, prefix: str) -> Explanation:
     ]
     members = _members(out, decision["cluster"])
     matches = Matches(out, members)
+    packed = packed_range(out, identity)
     described = {"id", "source", "kind", "language", "path", "record", "url", "date", "content_hash"}
     return Explanation(
         id=identity,
@@ -114,7 +119,10 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         checks=checks,
         measurements={name: value for name, value in measured.items() if name not in described},
         annotations=annotation_columns(manifest),
-        tokens=_token_ranges(out, identity) if decision["kept"] else [],
+        quality=decision["quality"],
+        repeats=decision["repeats"],
+        packed=packed,
+        tokens=_token_ranges(out, packed.document if packed else identity) if decision["kept"] else [],
     )
 
 
@@ -125,6 +133,11 @@ def _find(out: Path, prefix: str) -> tuple[str, int]:
         ids = read_table(path, ["id"])["id"]
         rows = pc.indices_nonzero(pc.starts_with(ids, prefix.lower())).to_pylist()
         found += [(path.stem, row, ids[row].as_py()) for row in rows]
+    if not found and (files := find_packed_files(out, prefix.lower())):
+        some = ", ".join(f"{identity} ({path})" for identity, path in files[:4]) + (", …" if len(files) > 4 else "")
+        raise RecipeError(
+            f"expected the id of a document as it was read, but '{prefix}' is packed of {len(files)}: {some}"
+        )
     if not found:
         raise RecipeError(
             f"expected the id of a document in {out} or the beginning of one, but got '{prefix}'; "

@@ -40,7 +40,8 @@ def pack_shards(
     """Write `shards/` from the encoded parts.
 
     Returns:
-        Per source its tokens: `available` for training, in the training shards (`train`), and `held_out`.
+        Per source its tokens: what one pass over it reads (`available`), in the training shards (`train`), and
+        `held_out`.
 
     Raises:
         RecipeError: there is nothing to train on.
@@ -75,7 +76,7 @@ def pack_shards(
         written[f"{HELD_OUT}/{source}"] = writer.finish()
     totals = {
         source: {
-            "available": int(documents.tokens.sum()),
+            "available": int((documents.tokens * documents.repeats).sum()),
             TRAIN: mixture.targets[source],
             HELD_OUT: int(splits[HELD_OUT][source].tokens.sum()),
         }

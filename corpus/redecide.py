@@ -24,7 +24,7 @@ from castline.errors import RecipeError
 from castline.files import write_json
 from castline.recipe import apply_overrides, parse
 
-DECIDING = ("seed", "rules", "dedup.keep", "dedup.best_by", "split")  # what needs no other measurements
+DECIDING = ("seed", "rules", "dedup.keep", "dedup.best_by", "split", "code")  # what needs no other measurements
 
 
 @dataclass(frozen=True)

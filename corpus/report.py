@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 
 from castline.corpus.annotate.findings import findings
+from castline.corpus.code.classes import scores
+from castline.corpus.code.report import code_classes
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import DUPLICATES
 from castline.corpus.documents import read_documents
 from castline.corpus.histogram import Histogram, histogram
 from castline.corpus.manifest import read_account
 from castline.corpus.rules.apply import PASSED, Flags, rules_by_group
-from castline.corpus.rules.rule_set import Rule
+from castline.corpus.rules.rule_set import Bounds, Rule
 from castline.corpus.tables import read_table
 from castline.files import write_text
 from castline.recipe import parse
@@ -83,6 +85,8 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
         findings=findings(out, manifest),
         histograms=_histograms(out, config),
+        code=code_classes(out),
+        code_config=config.code,
         dropped={rule: found for rule, found in samples.items() if rule != PASSED},
         kept_samples=samples.get(PASSED, []),
     )
@@ -173,6 +177,10 @@ def _histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
         if not len(values):
             continue
         result.setdefault(_title(rule.name), []).append(histogram(rule.measurement, values, rule.bounds))
+    score = scores(table, config.code)
+    score = score[~np.isnan(score)]
+    if len(score):
+        result["code"] = [histogram(config.code.score, score, Bounds(min=config.code.low))]
     return result
 
 

@@ -10,6 +10,7 @@ from castline.corpus.annotate.annotator import Annotator
 from castline.corpus.annotate.language import make_language_annotator
 from castline.corpus.annotate.privacy import PrivacyAnnotator
 from castline.corpus.annotate.safety import SafetyAnnotator
+from castline.corpus.code.annotator import make_code_annotator
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import Document
 
@@ -30,6 +31,7 @@ def make_annotators(config: CorpusConfig, base: Path) -> list[Annotator]:
         PrivacyAnnotator(config.privacy),  # first: what it edits is what trains
         make_language_annotator(config.language, listed, base),
         SafetyAnnotator(config.safety, base),
+        make_code_annotator(config),
     ]
     return [annotator for annotator in made if annotator is not None and annotator.columns]
 

@@ -149,9 +149,8 @@ def _run(job: _Job) -> Part:
             wanted[file.part].add(file.row)
     texts: dict[tuple[str, int], Document] = {}
     for part, rows in sorted(wanted.items()):
-        for row, document in enumerate(read_documents(job.out / "documents" / f"{part}.jsonl.zst")):
-            if row in rows:
-                texts[part, row] = document
+        documents_of_part = read_documents(job.out / "documents" / f"{part}.jsonl.zst", rows)
+        texts |= {(part, row): document for row, document in zip(sorted(rows), documents_of_part, strict=True)}
 
     documents: list[Document] = []
     table: list[dict[str, Any]] = []

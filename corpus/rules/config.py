@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from castline.corpus.annotate.rules import LanguageRules, PrivacyRules, SafetyRules
+from castline.corpus.code.rules import HandwrittenCode
 from castline.corpus.rules.chinese import ChineseQuality, ChineseWeb
 from castline.corpus.rules.code import CodeQuality
 from castline.corpus.rules.gopher import GopherQuality, GopherRepetition
@@ -30,6 +31,7 @@ class RulesConfig(Table):
     fineweb: FineWeb = FineWeb(enabled=False)
     chinese_web: ChineseWeb = ChineseWeb(enabled=False)
     code_quality: CodeQuality = CodeQuality()
+    handwritten_code: HandwrittenCode = HandwrittenCode()
 
     def for_documents(self, kind: str, language: str, columns: Collection[str]) -> list[Rule]:
         """The rules that hold for documents of this kind and language, in the order they are tried.

@@ -1,6 +1,7 @@
 """Packed repositories in whole builds: every kept file once, traceable by byte, the same whatever the workers."""
 
 import shutil
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from castline.corpus.build import CorpusSummary, build_corpus
 from castline.corpus.code import packing
 from castline.corpus.code.imports.files import CodeFile
 from castline.corpus.code.markdown import section
+from castline.corpus.code.packed import PackedRange
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import Document, read_documents
+from castline.corpus.explain import explain_document
 from castline.corpus.shards import open_shards
 from castline.corpus.tables import read_table
 from castline.errors import RecipeError
@@ -141,7 +144,9 @@ def test_every_token_leads_back_to_a_file(packed: CorpusSummary) -> None:
             assert text == documents[span.document_id].text.encode()
             assert split.startswith(splits[span.document_id])
             seen.append(span.document_id)
-    assert sorted(seen) == sorted(documents)
+    table = rows(packed.out, "packed/" + "[0-9]" * 6 + ".parquet")
+    assert Counter(seen) == {row["id"]: row["repeats"] if row["split"] == "train" else 1 for row in table}
+    assert {row["repeats"] for row in table} == {1, 2}, "some are of high quality"
 
 
 @pytest.mark.parametrize(("job_bytes", "workers"), [(1, 2), (60_000, 1)])
@@ -219,3 +224,12 @@ def test_what_follows_a_file_is_never_part_of_its_code(text: str, language: str)
         token for token, after in pairwise(tokens) if token.type == "heading_open" and after.content == "next file"
     ]
     assert len(headings) == 1
+
+
+def test_explain_leads_from_a_file_to_its_document_and_back(packed: CorpusSummary) -> None:
+    row = next(row for row in packed_files(packed.out) if row["path"] == "json/decoder.py")
+    found = explain_document(packed.out, row["file"])
+    assert found.packed == PackedRange(row["document"], row["start"], row["end"])
+    assert found.tokens
+    with pytest.raises(RecipeError, match=rf"is packed of \d+: .*{row['file']} \(json/decoder.py\)"):
+        explain_document(packed.out, row["document"])

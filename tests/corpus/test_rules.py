@@ -42,7 +42,7 @@ def test_rules_follow_kind_and_language() -> None:
     assert "gopher_quality.english_stop_words" not in rules({}, "text", "fr")
     assert "gopher_quality.mean_word_length" not in rules({}, "text", "zh")
     assert "chinese_quality.words" in rules({}, "text", "zh")
-    assert all(name.startswith("code_quality.") for name in rules({}, "code", "python"))
+    assert all(name.startswith(("code_quality.", "handwritten_code.")) for name in rules({}, "code", "python"))
     assert "code_quality.max_line_length" not in rules({}, "code", "markdown")
     assert rules({}, "chat", "en") == {}
 
