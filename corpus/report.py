@@ -20,6 +20,7 @@ from castline.corpus.code.report import code_classes
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import DUPLICATES
 from castline.corpus.documents import read_documents
+from castline.corpus.duplicates.summary import summarise
 from castline.corpus.histogram import Histogram, histogram
 from castline.corpus.manifest import read_account
 from castline.corpus.rules.apply import PASSED, Flags, rules_by_group
@@ -84,6 +85,7 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
         funnel=funnel(manifest["totals"]),
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
         findings=findings(out, manifest),
+        duplicates=summarise(out, config.dedup.threshold),
         histograms=_histograms(out, config),
         code=code_classes(out),
         code_config=config.code,

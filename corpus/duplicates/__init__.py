@@ -5,6 +5,7 @@
     earlier.py   finished corpora that new documents are compared with
     keep.py      the one document of a cluster that stays, when decisions are made (`corpus/decide.py`)
     matches.py   why two documents are in one cluster (`corpus/explain.py`)
+    summary.py   the part of the report
 
 The search itself is `csrc/text/duplicates.hpp`: on disk, in bounded memory.
 """

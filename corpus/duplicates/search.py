@@ -124,17 +124,12 @@ def _write_clusters(path: Path, clusters: npt.NDArray[np.uint32], before: _Earli
         joined = own < len(before)
         matched[joined] = first_standing[own[joined]]
     named = before.names(matched, kept=True)
-    found = [named.get(number) for number in matched.tolist()] if named else [None] * len(own)
-    write_table(
-        path,
-        pa.table(
-            {
-                "cluster": cluster,
-                "earlier": pa.array([one and one.id for one in found], pa.string()),
-                "earlier_corpus": pa.array([one and one.corpus for one in found], pa.string()),
-            }
-        ),
-    )
+    ids = corpora = pa.nulls(len(own), pa.string())
+    if named:
+        found = [named.get(number) for number in matched.tolist()]
+        ids = pa.array([one and one.id for one in found], pa.string())
+        corpora = pa.array([one and one.corpus for one in found], pa.string())
+    write_table(path, pa.table({"cluster": cluster, "earlier": ids, "earlier_corpus": corpora}))
 
 
 def _write_pairs(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasketch import MinHash
+from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shingles import Kind, jaccard, shingles, similar_pairs
@@ -77,6 +77,36 @@ def test_brute_force_on_real_documents(real_documents: list[str]) -> None:
     assert found.pairs == sorted(found.pairs)
     assert len(found.pairs) == len(sets) - len(set(found.clusters)), "a forest: no pair too many, none too few"
     together = sum(found.clusters[i] == found.clusters[j] for i, j in true_pairs)
+    assert together >= 0.95 * len(true_pairs)
+
+
+@pytest.mark.slow
+def test_brute_force_on_five_thousand_real_documents() -> None:
+    """Descriptions, licences and sources of the installed packages and of Python itself."""
+    packages, library = Path(np.__file__).parent.parent, Path(random.__file__).parent
+    prose = [path for pattern in ("*/METADATA", "*/licenses/*") for path in sorted(packages.glob(pattern))]
+    code = [*sorted(library.glob("[a-r]*/*.py")), *sorted(packages.glob("*/**/*.py"))]
+    kinds: dict[Kind, list[str]] = {
+        kind: [path.read_text("utf-8", "replace") for path in paths if path.is_file() and path.stat().st_size < 50_000]
+        for kind, paths in (("text", prose), ("code", code[: 6500 - len(prose)]))
+    }
+    index = _C.DuplicateIndex()
+    sets = []
+    for kind, texts in kinds.items():
+        index.add(texts, kind)
+        sets += [shingles(text, kind) for text in texts]
+    assert len(sets) >= 5000
+    first_code = len(kinds["text"])
+    true_pairs = {
+        pair: similarity
+        for pair, similarity in similar_pairs(sets, 0.7).items()
+        if (pair[0] < first_code) == (pair[1] < first_code)
+    }
+    found = search([bytes(index)], memory=10_000_000)
+    assert {(i, j): similarity for i, j, similarity in found.pairs}.items() <= true_pairs.items(), "false pairs"
+    together = sum(found.clusters[i] == found.clusters[j] for i, j in true_pairs)
+    print(f"{len(sets)} documents: {together} of {len(true_pairs)} true pairs in one cluster")
+    assert len(true_pairs) > 200
     assert together >= 0.95 * len(true_pairs)
 
 
@@ -252,6 +282,14 @@ def test_bands_have_the_recall_they_promise(threshold: float, recall: float) -> 
     assert bands * rows <= 128
     assert 1 - (1 - threshold**rows) ** bands >= recall
     assert 1 - (1 - threshold ** (rows + 1)) ** (128 // (rows + 1)) < recall, "more rows would do"
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9])
+def test_bands_find_no_less_than_those_that_datasketch_chooses(threshold: float) -> None:
+    theirs = MinHashLSH(threshold=threshold, num_perm=128)
+    bands, rows = _C.choose_bands(threshold, 128, 0.98)
+    for similarity in (threshold, (1 + threshold) / 2):
+        assert 1 - (1 - similarity**rows) ** bands >= 1 - (1 - similarity**theirs.r) ** theirs.b
 
 
 @settings(deadline=None)

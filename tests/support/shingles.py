@@ -1,8 +1,9 @@
 """Shingle sets and their similarity, plainly: what the search for near duplicates is held against."""
 
-from collections import Counter
+from array import array
 from typing import Literal
 
+import numpy as np
 import regex
 
 from castline import _C
@@ -38,16 +39,16 @@ def jaccard(a: Shingles, b: Shingles) -> float:
 
 def similar_pairs(sets: list[Shingles], threshold: float) -> dict[tuple[int, int], float]:
     """All pairs whose similarity reaches the threshold, with it: brute force over the documents of every shingle."""
-    documents: dict[tuple[str, ...], list[int]] = {}
+    documents: dict[tuple[str, ...], array[int]] = {}
+    sizes = np.array([len(one) for one in sets])
     found: dict[tuple[int, int], float] = {}
     for second, one in enumerate(sets):
-        common: Counter[int] = Counter()
+        met = [np.frombuffer(documents[shingle], np.intc) for shingle in one if shingle in documents]
+        if met:
+            common = np.bincount(np.concatenate(met), minlength=second)
+            similarity = common / (sizes[:second] + len(one) - common)
+            found.update(((int(i), second), float(similarity[i])) for i in np.flatnonzero(similarity >= threshold))
+        del met  # an array that is looked at cannot grow
         for shingle in one:
-            with_it = documents.setdefault(shingle, [])
-            common.update(with_it)
-            with_it.append(second)
-        for first, count in common.items():
-            similarity = count / (len(one) + len(sets[first]) - count)
-            if similarity >= threshold:
-                found[first, second] = similarity
+            documents.setdefault(shingle, array("i")).append(second)
     return found

@@ -11,6 +11,7 @@ import pytest
 from castline.corpus.build import CorpusSummary, build_corpus
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import document_id
+from castline.corpus.duplicates.summary import summarise
 from castline.corpus.explain import Explanation, explain_document
 from castline.corpus.plan import plan_corpus
 from castline.corpus.report import write_report
@@ -110,7 +111,16 @@ def test_against_several_corpora(crawls: Path) -> None:
 
 
 def test_it_is_shown(crawls: Path) -> None:
-    assert "of first" in write_report(crawls / "second").read_text()
+    page = write_report(crawls / "second").read_text()
+    assert "of first" in page
+    found = summarise(crawls / "second", 0.7)
+    assert (found.clusters, found.documents) == (5, 7), "three with earlier documents, the short ones, one of new ones"
+    assert sum(step.pairs for step in found.similarities) == 6
+    assert found.similarities[-1].pairs == 2, "the first, and the short one"
+    short, of_six, *with_earlier = found.largest
+    assert (short.documents, short.kept) == (2, "")
+    assert (of_six.documents, of_six.kept) == (2, explain(crawls, "second", 6).id)
+    assert {one.earlier_corpus for one in with_earlier} == {"first"}
     dropped = sample_documents(crawls / "second", rule="duplicate_of_earlier")
     assert {document.earlier_corpus for document in dropped} == {"first"}
 
