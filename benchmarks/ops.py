@@ -4,7 +4,9 @@
 
 An op's forward and backward pass at the shapes of a 31M decoder (512 wide, 8 heads and 2 key/value heads of 64, 1,408
 inner, vocabulary 16,384) and one sequence of 1,024 tokens. The ways to run it are processes that take their turns one
-at a time, and the median of the rounds counts: processor time with one thread, wall time with more.
+at a time, and the median of the rounds counts: processor time with one thread, wall time with more. Freed memory stays
+with these processes (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_), as in a training run: small ops would measure the
+system's zeroing of pages instead.
 
 Memory is the highest resident size during the passes above that with the inputs in place, so results, gradients and
 whatever an op keeps or needs on the way. Processes of their own measure it, whose allocator gives every tensor of
@@ -174,7 +176,8 @@ class Worker:
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         if memory:
             command.append("--memory")
-            environment["MALLOC_MMAP_THRESHOLD_"] = str(64 << 10)
+        environment["MALLOC_MMAP_THRESHOLD_"] = str(64 << 10 if memory else 32 << 20)
+        environment["MALLOC_TRIM_THRESHOLD_"] = str(64 << 10 if memory else 1 << 34)
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
