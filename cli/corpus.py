@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from castline.cli import classifier
 from castline.cli.guard import guarded
 from castline.cli.output import JsonOption, note, print_fields, print_json, print_table, size
 from castline.cli.recipe import CORPUS_TABLES, SetOption, read_tables, required_out
@@ -154,6 +155,7 @@ def explain_command(
         _show_explanation(explanation)
 
 
+app.add_typer(classifier.app, name="classifier")
 app.command("build")(guarded(build_command))
 app.command("decide")(guarded(decide_command))
 app.command("report")(guarded(report_command))

@@ -20,6 +20,8 @@ CORPUS_TABLES = (
     "language",
     "privacy",
     "safety",
+    "classifiers",
+    "decontaminate",
     "rules",
     "dedup",
     "code",

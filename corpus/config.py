@@ -10,7 +10,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from castline.corpus.annotate.config import LanguageConfig, PrivacyConfig, SafetyConfig
+from castline.corpus.annotate.config import (
+    ClassifierConfig,
+    DecontaminateConfig,
+    LanguageConfig,
+    PrivacyConfig,
+    SafetyConfig,
+)
 from castline.corpus.code.config import CodeConfig, RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
 from castline.corpus.rules.config import RulesConfig
@@ -110,6 +116,8 @@ class CorpusConfig(Table):
     language: LanguageConfig = LanguageConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     safety: SafetyConfig = SafetyConfig()
+    classifiers: tuple[ClassifierConfig, ...] = ()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     rules: RulesConfig = RulesConfig()
     dedup: DedupConfig = DedupConfig()
     code: CodeConfig = CodeConfig()
@@ -128,3 +136,21 @@ class CorpusConfig(Table):
             if names.count(name) > 1:
                 raise ValueError(f"expected each source to have a name of its own, but got {name!r} twice")
         return sources
+
+    @field_validator("classifiers")
+    @classmethod
+    def _have_names_of_their_own(cls, classifiers: tuple[ClassifierConfig, ...]) -> tuple[ClassifierConfig, ...]:
+        names = [classifier.name for classifier in classifiers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"expected each classifier to have a name of its own, but got {name!r} twice")
+        return classifiers
+
+    @model_validator(mode="after")
+    def _bound_classifiers_that_are_there(self) -> "CorpusConfig":
+        names = [classifier.name for classifier in self.classifiers]
+        for name in self.rules.classifiers.model_extra or {}:
+            if name not in names:
+                known = ", ".join(names) or "no [[classifiers]] table"
+                raise ValueError(f"rules.classifiers.{name}: expected the name of a classifier ({known})")
+        return self

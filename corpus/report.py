@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from castline.corpus.annotate.findings import findings
+from castline.corpus.annotate.findings import annotation_columns, evaluation_records, findings
 from castline.corpus.code.classes import scores
 from castline.corpus.code.report import code_classes
 from castline.corpus.config import CorpusConfig
@@ -86,7 +86,8 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
         findings=findings(out, manifest),
         duplicates=summarise(out, config.dedup.threshold),
-        histograms=_histograms(out, config),
+        evaluation_records=evaluation_records(out, manifest),
+        histograms=_histograms(out, config, manifest),
         code=code_classes(out),
         code_config=config.code,
         dropped={rule: found for rule, found in samples.items() if rule != PASSED},
@@ -165,8 +166,11 @@ class _Decisions:
                 )
 
 
-def _histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
-    """For every rule set that looked at documents, the histograms of its measurements."""
+def _histograms(out: Path, config: CorpusConfig, manifest: dict[str, Any]) -> dict[str, list[Histogram]]:
+    """For every rule set that looked at documents, the histograms of its measurements.
+
+    And of the scores of annotators that no rule bounds: to choose thresholds by.
+    """
     table = pa.concat_tables([read_table(path) for path in sorted((out / "measurements").glob("*.parquet"))])
     rows: dict[Rule, Flags] = {}
     for group, rules in rules_by_group(table, config.rules):
@@ -183,6 +187,11 @@ def _histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
     score = score[~np.isnan(score)]
     if len(score):
         result["code"] = [histogram(config.code.score, score, Bounds(min=config.code.low))]
+    bounded = {rule.measurement for rule in rows} | {config.code.score}
+    for name in annotation_columns(manifest, {"float64"}):
+        values = table[name].drop_null().to_numpy()
+        if name not in bounded and len(values):
+            result.setdefault("scores without a threshold", []).append(histogram(name, values, Bounds()))
     return result
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from castline.corpus.annotate.annotator import Annotator
+from castline.corpus.annotate.classifiers import ClassifierAnnotator
+from castline.corpus.annotate.contamination import ContaminationAnnotator
 from castline.corpus.annotate.language import make_language_annotator
 from castline.corpus.annotate.privacy import PrivacyAnnotator
 from castline.corpus.annotate.safety import SafetyAnnotator
@@ -31,6 +33,8 @@ def make_annotators(config: CorpusConfig, base: Path) -> list[Annotator]:
         PrivacyAnnotator(config.privacy),  # first: what it edits is what trains
         make_language_annotator(config.language, listed, base),
         SafetyAnnotator(config.safety, base),
+        ClassifierAnnotator(config.classifiers, base),
+        ContaminationAnnotator(config.decontaminate, base) if config.decontaminate.files else None,
         make_code_annotator(config),
     ]
     return [annotator for annotator in made if annotator is not None and annotator.columns]

@@ -47,3 +47,30 @@ class PrivacyConfig(Table):
     """`[privacy]`: which private data is replaced by placeholders; none unless the recipe asks for it."""
 
     mask: tuple[PrivateKind, ...] = ()
+
+
+class ClassifierConfig(Table):
+    """One `[[classifiers]]` table: a fastText model that gives a document the probability of `label`.
+
+    The column `classifier.NAME` is bounded by `[rules.classifiers]`. `input` says what the model was trained on:
+    `tokens` as `castline corpus classifier train` makes them, or the `raw` text on one line (others' models).
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    model: FileName
+    label: str = Field(min_length=1)
+    input: Literal["tokens", "raw"] = "tokens"
+    kinds: tuple[Literal["text", "code", "chat"], ...] = ("text", "chat")
+
+
+class DecontaminateConfig(Table):
+    """`[decontaminate]`: evaluation files (.jsonl, .txt, .md; globs allowed) whose n-grams of words mark a document.
+
+    `fields` names the texts of jsonl records (default: all strings in them). A text of fewer than `ngram` words is one
+    n-gram of its own length, unless it has fewer than `least`: then it is not looked for.
+    """
+
+    files: tuple[FileName, ...] = ()
+    fields: tuple[str, ...] = ()
+    ngram: int = Field(default=13, ge=1, le=100)
+    least: int = Field(default=8, ge=1, le=100)

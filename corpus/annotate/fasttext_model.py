@@ -28,11 +28,20 @@ def load_classifier(path: Path) -> Any:
 @functools.lru_cache(maxsize=32)
 def _load(path: Path, modified_ns: int, size: int) -> Any:
     check_classifier(path)
+    return import_fasttext().load_model(str(path))
+
+
+def import_fasttext() -> Any:
+    """The package fastText.
+
+    Raises:
+        DeviceError: it is not installed.
+    """
     try:
         import fasttext
     except ImportError:
         raise DeviceError("expected the package fasttext; install it with: pip install fasttext-community") from None
-    return fasttext.load_model(str(path))
+    return fasttext
 
 
 def most_likely(model: Any, texts: Sequence[str]) -> tuple[list[str], list[float]]:
@@ -47,3 +56,13 @@ def most_likely(model: Any, texts: Sequence[str]) -> tuple[list[str], list[float
 def as_line(text: str) -> str:
     """The text as fastText wants it: on one line."""
     return text.translate(_LINE_ENDS)
+
+
+def label_scores(model: Any, lines: Sequence[str], label: str) -> list[float]:
+    """The probability of `label` for every line; 0 where a line has nothing to go by."""
+    wanted = f"__label__{label}"
+    labels, scores = model.predict(list(lines), k=-1)
+    return [
+        next((min(float(score), 1.0) for name, score in zip(names, row, strict=True) if name == wanted), 0.0)
+        for names, row in zip(labels, scores, strict=True)
+    ]

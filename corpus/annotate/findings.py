@@ -32,8 +32,40 @@ def findings(out: Path, manifest: dict[str, Any]) -> list[Finding]:
     names = annotation_columns(manifest, {"int64"})
     if not names:
         return []
-    table = pa.concat_tables([read_table(path, names) for path in sorted((out / "measurements").glob("*.parquet"))])
+    table = _read(out, names)
     return [_finding(name, table[name]) for name in names]
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """A record of evaluation data that is in the corpus: "problems.jsonl:2"."""
+
+    name: str
+    documents: int  # that share more with it than with any other
+    share: float  # the most of its n-grams that one of them holds
+
+
+def evaluation_records(out: Path, manifest: dict[str, Any], most: int = 20) -> list[EvaluationRecord]:
+    """The evaluation records that are in the most documents of the corpus `out`.
+
+    Raises:
+        DataError: a table is missing or damaged.
+    """
+    names = ["contamination_source", "contamination_share"]
+    if names[0] not in annotation_columns(manifest):
+        return []
+    groups = _read(out, names).group_by("contamination_source")
+    found = groups.aggregate([("contamination_share", "count"), ("contamination_share", "max")])
+    records = [
+        EvaluationRecord(row[names[0]], row["contamination_share_count"], row["contamination_share_max"])
+        for row in found.to_pylist()
+        if row[names[0]]
+    ]
+    return sorted(records, key=lambda record: (-record.documents, -record.share, record.name))[:most]
+
+
+def _read(out: Path, names: list[str]) -> pa.Table:
+    return pa.concat_tables([read_table(path, names) for path in sorted((out / "measurements").glob("*.parquet"))])
 
 
 def annotation_columns(manifest: dict[str, Any], types: Collection[str] = TYPES) -> list[str]:

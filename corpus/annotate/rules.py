@@ -1,5 +1,7 @@
 """The rule sets over what annotators measure. Light to import: pydantic only."""
 
+from pydantic import ConfigDict
+
 from castline.corpus.rules.rule_set import Bounds, Documents, RuleSet, at_least, at_most
 
 
@@ -37,3 +39,23 @@ class PrivacyRules(RuleSet):
     ips: Bounds = Bounds()
     phones: Bounds = Bounds()
     keys: Bounds = Bounds()
+
+
+class ContaminationRules(RuleSet):
+    """How many n-grams of evaluation data a document may hold, none by default; or what share of a record's."""
+
+    optional = True
+    column_prefix = "contamination_"
+
+    ngrams: Bounds = at_most(0)
+    share: Bounds = Bounds()
+
+
+class ClassifierRules(RuleSet):
+    """Bounds on the scores of `[[classifiers]]`, by their names: `fluency = { min = 0.5 }`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Bounds]
+
+    optional = True
+    column_prefix = "classifier."

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from castline.corpus.annotate.rules import LanguageRules, PrivacyRules, SafetyRules
+from castline.corpus.annotate.rules import ClassifierRules, ContaminationRules, LanguageRules, PrivacyRules, SafetyRules
 from castline.corpus.code.rules import HandwrittenCode
 from castline.corpus.rules.chinese import ChineseQuality, ChineseWeb
 from castline.corpus.rules.code import CodeQuality
@@ -23,6 +23,8 @@ class RulesConfig(Table):
     language: LanguageRules = LanguageRules()
     safety: SafetyRules = SafetyRules()
     privacy: PrivacyRules = PrivacyRules()
+    classifiers: ClassifierRules = ClassifierRules()
+    decontaminate: ContaminationRules = ContaminationRules()
     gopher_quality: GopherQuality = GopherQuality()
     chinese_quality: ChineseQuality = ChineseQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()

@@ -13,8 +13,10 @@
 #include "base/parallel.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/texts.hpp"
+#include "text/contamination.hpp"
 #include "text/private_data.hpp"
 #include "text/terms.hpp"
+#include "text/token_line.hpp"
 
 namespace castline {
 namespace {
@@ -28,6 +30,16 @@ std::vector<std::vector<std::uint32_t>> find_terms(const text::TermMatcher& matc
     for (std::size_t i = begin; i < end; ++i) found[i] = matcher(texts[i]);
   });
   return found;
+}
+
+std::vector<std::string> token_lines(const py::iterable& sequence, std::size_t limit, int threads) {
+  const Texts texts(sequence);
+  std::vector<std::string> lines(texts.size());
+  const py::gil_scoped_release release;
+  ThreadPool(threads).run(texts.size(), kTextsPerTask, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) lines[i] = text::token_line(texts[i], limit);
+  });
+  return lines;
 }
 
 text::PrivateKinds kinds_of(const std::vector<std::string>& names) {
@@ -78,9 +90,35 @@ py::tuple mask_private(const py::iterable& sequence, const std::string& kind_nam
   return py::make_tuple(std::move(changed), std::move(counts));
 }
 
+using Integers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+
+py::tuple find_overlaps(const text::ContaminationIndex& index, const py::iterable& sequence, int threads) {
+  const Texts texts(sequence);
+  const auto count = static_cast<py::ssize_t>(texts.size());
+  Integers ngrams(count);
+  Integers record(count);
+  Integers shared(count);
+  std::int64_t* columns[] = {ngrams.mutable_data(), record.mutable_data(), shared.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    ThreadPool(threads).run(texts.size(), kTextsPerTask, [&](std::size_t begin, std::size_t end) {
+      text::Shingler shingler;
+      for (std::size_t i = begin; i < end; ++i) {
+        const text::ContaminationIndex::Overlap overlap = index(texts[i], shingler);
+        columns[0][i] = overlap.ngrams;
+        columns[1][i] = overlap.record;
+        columns[2][i] = overlap.shared;
+      }
+    });
+  }
+  return py::make_tuple(std::move(ngrams), std::move(record), std::move(shared));
+}
+
 }  // namespace
 
 void bind_annotate(py::module_& m) {
+  m.def("token_lines", &token_lines, py::arg("texts"), py::arg("limit"), py::arg("threads") = 1,
+        "The first tokens of every text in lower case, with spaces between them.");
   py::class_<text::TermMatcher>(m, "TermMatcher", "Finds listed terms in texts.")
       .def(py::init([](const py::iterable& terms, const py::iterable& exceptions) {
              return text::TermMatcher(Texts(terms).views(), Texts(exceptions).views());
@@ -92,6 +130,18 @@ void bind_annotate(py::module_& m) {
   m.def("mask_private", &mask_private, py::arg("texts"), py::arg("kind") = "text",
         py::arg("kinds") = std::vector<std::string>{"email", "ip", "phone", "key"}, py::arg("threads") = 1,
         "The texts with private data replaced (None where there is none), and counts: int64 [n, 4].");
+  py::class_<text::ContaminationIndex>(m, "ContaminationIndex", "The n-grams of evaluation data.")
+      .def(py::init([](const py::iterable& sequence, const Integers& records, std::size_t ngram,
+                       std::size_t least) {
+             const Texts texts(sequence);
+             return text::ContaminationIndex(
+                 texts.views(), {records.data(), static_cast<std::size_t>(records.size())}, ngram, least);
+           }),
+           py::arg("texts"), py::arg("records"), py::arg("ngram") = 13, py::arg("least") = 8)
+      .def_property_readonly("record_ngrams",
+                             [](const text::ContaminationIndex& i) { return i.record_ngrams(); })
+      .def("find", &find_overlaps, py::arg("texts"), py::arg("threads") = 1,
+           "For every text: places of shared n-grams, the record that shares the most (-1: none), how many.");
 }
 
 }  // namespace castline

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "check.hpp"
+#include "text/contamination.hpp"
 #include "text/private_data.hpp"
 #include "text/terms.hpp"
+#include "text/token_line.hpp"
 
 using namespace castline::text;
 
@@ -121,6 +123,35 @@ void test_terms() {
   }
 }
 
+void test_contamination() {
+  Random random(13);
+  Shingler shingler;
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::string> texts;
+    for (int i = 0; i < 5; ++i) texts.push_back(random_text(random, random() % 40));
+    const std::vector<std::string_view> views(texts.begin(), texts.end());
+    const std::vector<std::int64_t> records{0, 1, 1, 2, 3};
+    const ContaminationIndex index(views, records, 1 + random() % 6, 1);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const std::vector<char> bytes = exact(random_text(random, 5) + " " + texts[i]);
+      const auto overlap = index({bytes.data(), bytes.size()}, shingler);
+      CHECK((overlap.ngrams > 0) == (overlap.record >= 0) && overlap.record < 4);
+      if (overlap.record >= 0) {
+        CHECK(overlap.shared <= index.record_ngrams()[static_cast<std::size_t>(overlap.record)]);
+      }
+    }
+  }
+}
+
+void test_token_lines() {
+  Random random(14);
+  for (int round = 0; round < 3000; ++round) {
+    const std::vector<char> bytes = exact(random_text(random, random() % 40));
+    const std::string line = token_line({bytes.data(), bytes.size()}, random() % 20);
+    CHECK(line.find_first_of(std::string_view("\n\r\0", 3)) == std::string::npos);
+  }
+}
+
 // Every piece, and every pair of two, over and over.
 void test_hostile_repetition() {
   constexpr std::size_t kSize = 4 * 1024;
@@ -139,6 +170,8 @@ void test_hostile_repetition() {
 int main() {
   test_private_data();
   test_terms();
+  test_contamination();
+  test_token_lines();
   test_hostile_repetition();
   return castline::test::finish();
 }

@@ -88,6 +88,12 @@ const std::vector<std::uint64_t>& Shingler::operator()(std::string_view text, Te
   return shingles_;
 }
 
+const std::vector<std::uint64_t>& Shingler::words(std::string_view text) {
+  words_.clear();
+  text_words(valid_utf8(text, storage_).text);
+  return words_;
+}
+
 // Hashes are spread evenly: distributed by their highest bits they are all but sorted.
 void make_set(std::vector<std::uint64_t>& shingles) {
   const std::size_t count = shingles.size();

@@ -26,6 +26,10 @@ class Shingler {
   /// all of them, one without words has none. Hashes of text and of code never agree but by chance.
   const std::vector<std::uint64_t>& operator()(std::string_view text, TextKind kind);
 
+  /// The hashes that text shingles are made of: one for each word of `text`, in order, valid until the next
+  /// call.
+  const std::vector<std::uint64_t>& words(std::string_view text);
+
  private:
   void text_words(std::string_view text);
   void code_words(std::string_view text);

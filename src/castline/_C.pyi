@@ -25,6 +25,9 @@ def measure(
 def tokens(text: str | bytes, kind: Literal["text", "code"] = "text") -> list[str]:
     """The words and symbol runs that `measure` and the shingles are made of (csrc/text/tokens.hpp)."""
 
+def token_lines(texts: Sequence[str | bytes], limit: int, threads: int = 1) -> list[str]:
+    """The first `limit` tokens of every text (as `tokens` gives them) in lower case, one space between two of them."""
+
 def content_hashes(texts: Sequence[str | bytes], threads: int = 1) -> npt.NDArray[np.uint64]:
     """A 128-bit hash of each text, white space runs as one space: uint64 [n, 2]. Equal rows are exact duplicates."""
 
@@ -52,6 +55,23 @@ class TermMatcher:
     def __len__(self) -> int: ...
     def find(self, texts: Sequence[str | bytes], threads: int = 1) -> list[list[int]]:
         """For every text the numbers of the terms found, in order; overlapping ones count once. Releases the GIL."""
+
+class ContaminationIndex:
+    """The n-grams of evaluation data (csrc/text/contamination.hpp)."""
+
+    def __init__(
+        self, texts: Sequence[str | bytes], records: npt.NDArray[np.int64], ngram: int = 13, least: int = 8
+    ) -> None:
+        """`records` [n]: the number, from 0, of each text's record; texts below `least` words do not count."""
+    @property
+    def record_ngrams(self) -> list[int]:
+        """Different n-grams of every record."""
+    def find(
+        self, texts: Sequence[str | bytes], threads: int = 1
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """For every text: at how many places an evaluation n-gram begins; the record it shares the most different
+        n-grams with (-1: none); how many those are. Releases the GIL.
+        """
 
 def mask_private(
     texts: Sequence[str | bytes],
