@@ -8,8 +8,6 @@ from typing import Any
 from castline.corpus.annotate.fasttext_format import check_classifier
 from castline.errors import DataError, DeviceError
 
-_LINE_ENDS = str.maketrans("\n\r\0", "   ")
-
 
 def load_classifier(path: Path) -> Any:
     """The classifier in `path`, loaded once per process (and again when the file changes).
@@ -55,7 +53,7 @@ def most_likely(model: Any, texts: Sequence[str]) -> tuple[list[str], list[float
 
 def as_line(text: str) -> str:
     """The text as fastText wants it: on one line."""
-    return text.translate(_LINE_ENDS)
+    return text.replace("\n", " ").replace("\r", " ").replace("\0", " ")
 
 
 def label_scores(model: Any, lines: Sequence[str], label: str) -> list[float]:
