@@ -24,6 +24,26 @@ static_assert(static_cast<std::int64_t>(kDotBlock) * kActivationMax * 127 <= INT
 /// Keys are cached transposed in blocks of so many positions: [position / 16][head_dim][16].
 inline constexpr std::size_t kKeyBlock = 16;
 
+/// int4 weights lie in groups of so many channels and blocks of so many elements; each block of activations
+/// is quantised to int8 with a scale of its own.
+inline constexpr std::size_t kInt4Group = 16;
+inline constexpr std::size_t kInt4Block = 32;
+inline constexpr std::size_t kInt4BlockBytes = kInt4Group * kInt4Block / 2;
+
+/// A matrix [channels, size] of int4 weights, value = (q - zero) · scale, as cpu/weights.safetensors holds
+/// it.
+///
+/// q is [groups, size / 32, 4, 16, 4] bytes: byte (g, b, j, c, e) holds, of channel 16 g + c, element
+/// 32 b + 8 j + e in its low and element 32 b + 8 j + 4 + e in its high four bits. scale (float16) and zero
+/// are [groups, size / block, 16]. Channels past the last one have scale 0. Written by compile/int4.py.
+struct Int4Matrix {
+  const std::uint8_t* q = nullptr;
+  const std::uint16_t* scale = nullptr;
+  const std::uint8_t* zero = nullptr;
+  std::size_t size = 0;   ///< a multiple of block
+  std::size_t block = 0;  ///< elements that share a scale: a multiple of kInt4Block
+};
+
 constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
@@ -56,6 +76,13 @@ struct DecoderKernels {
   /// x[r, i] ≈ q[r, i] · scale[r, i / kDotBlock], symmetric, |q| ≤ kActivationMax; a block with a value
   /// that is not finite gets a NaN scale. scale: [rows, dot_blocks(size)].
   void (*quantize)(const float* x, std::size_t rows, std::size_t size, std::int16_t* q, float* scale);
+  /// y[r, c] = Σ x[r, i] · w[c, i] for begin ≤ c < end, with activations from quantize_i8.
+  void (*matmul_i4)(const std::int8_t* x, const float* x_scale, const float* x_sum, std::size_t rows,
+                    const Int4Matrix& w, std::size_t begin, std::size_t end, float* y, std::size_t y_stride);
+  /// x[r, i] ≈ q[r, i] · scale[r, i / kInt4Block], |q| ≤ 127; sum[r, b] = Σ q of block b. size is a multiple
+  /// of kInt4Block; a block with a value that is not finite gets a NaN scale.
+  void (*quantize_i8)(const float* x, std::size_t rows, std::size_t size, std::int8_t* q, float* scale,
+                      float* sum);
   /// y = x / sqrt(mean(x²) + eps) · weight for one row (arXiv 1910.07467).
   void (*rms_norm)(const float* x, const float* weight, std::size_t size, float eps, float* y);
   /// Turns each of `heads` heads at x in place, element i with element i + head_dim / 2 (arXiv 2104.09864).

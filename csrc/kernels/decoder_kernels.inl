@@ -13,6 +13,7 @@
 namespace {
 
 using castline::kernels::AttentionTask;
+using castline::kernels::Int4Matrix;
 using castline::kernels::kActivationMax;
 using castline::kernels::kDotBlock;
 using castline::kernels::kKeyBlock;
@@ -279,6 +280,8 @@ void quantize(const float* x, std::size_t rows, std::size_t size, std::int16_t* 
   }
 }
 
+#include "kernels/int4_kernels.inl"
+
 // ---- the small steps ----------------------------------------------------------------------------
 
 void rms_norm(const float* x, const float* weight, std::size_t size, float eps, float* y) {
@@ -452,7 +455,8 @@ void attention(const AttentionTask& task) {
 }
 
 constexpr castline::kernels::DecoderKernels kTable = {
-    matmul_f32, matmul_i8, quantize, rms_norm, rope, swiglu, add, attention, maximum, log_sum_exp,
+    matmul_f32, matmul_i8, quantize, matmul_i4, quantize_i8, rms_norm,
+    rope,       swiglu,    add,      attention, maximum,     log_sum_exp,
 };
 
 }  // namespace

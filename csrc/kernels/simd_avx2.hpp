@@ -97,6 +97,33 @@ struct Simd {
                      _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
   }
 
+  // Int4: bytes, and sums of their products in pairs of 16-bit lanes (a block's largest is 30,480).
+  static constexpr int kInt4Rows = 2;
+  using B = __m256i;
+  typedef short Q __attribute__((vector_size(32)));
+  static Q zero_quads() { return Q{}; }
+  static B load_nibbles(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const B*>(p)); }
+  static B low_nibbles(B a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
+  static B high_nibbles(B a) { return low_nibbles(_mm256_srli_epi16(a, 4)); }
+  static B broadcast_quad(const std::int8_t* p) {
+    int four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
+  }
+  static Q dot_quads(Q acc, B w, B x) { return acc + (Q)_mm256_maddubs_epi16(w, x); }
+  static F to_floats(Q a) { return _mm256_cvtepi32_ps(_mm256_madd_epi16((__m256i)a, _mm256_set1_epi16(1))); }
+  static F load_halves(const std::uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static F load_bytes_as_floats(const std::uint8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static void store_bytes(std::int8_t* p, F a) {
+    const __m256i wide = _mm256_cvtps_epi32(a);
+    const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(shorts, shorts));
+  }
+
  private:
   static __m256i mask(std::size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),

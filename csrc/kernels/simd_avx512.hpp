@@ -78,6 +78,30 @@ struct Simd {
                      _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1)));
   }
 
+  static constexpr int kInt4Rows = 8;
+  using B = __m512i;  // bytes
+  using Q = I;
+  static Q zero_quads() { return Q{}; }
+  static B load_nibbles(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+  static B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+  static B high_nibbles(B a) { return low_nibbles(_mm512_srli_epi16(a, 4)); }
+  static B broadcast_quad(const std::int8_t* p) {
+    int four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
+  }
+  static Q dot_quads(Q acc, B w, B x) { return (Q)_mm512_dpbusd_epi32((__m512i)acc, w, x); }
+  static F to_floats(Q a) { return _mm512_cvtepi32_ps((__m512i)a); }
+  static F load_halves(const std::uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static F load_bytes_as_floats(const std::uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static void store_bytes(std::int8_t* p, F a) {
+    _mm512_mask_cvtsepi32_storeu_epi8(p, 0xFFFF, _mm512_cvtps_epi32(a));
+  }
+
  private:
   static __mmask16 mask(std::size_t n) { return static_cast<__mmask16>((1U << n) - 1); }
 };

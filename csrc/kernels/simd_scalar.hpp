@@ -150,6 +150,67 @@ struct Simd {
   static void sum4(const I* a, std::int32_t* out) {
     for (int i = 0; i < 4; ++i) out[i] = sum(a[i]);
   }
+
+  // Int4 weights: four bytes per lane, and the sums of their products with four int8 activations.
+  static constexpr int kInt4Rows = 2;  // rows of a register tile, times a group of channels
+  struct B {
+    std::uint8_t v[4 * kLanes];
+  };
+  using Q = I;
+  static Q zero_quads() { return Q{}; }
+  static B load_nibbles(const std::uint8_t* p) {
+    B r;
+    for (std::size_t i = 0; i < 4 * kLanes; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static B low_nibbles(const B& a) {
+    B r;
+    for (std::size_t i = 0; i < 4 * kLanes; ++i) r.v[i] = a.v[i] & 15U;
+    return r;
+  }
+  static B high_nibbles(const B& a) {
+    B r;
+    for (std::size_t i = 0; i < 4 * kLanes; ++i) r.v[i] = static_cast<std::uint8_t>(a.v[i] >> 4U);
+    return r;
+  }
+  /// The four bytes at p in every lane.
+  static B broadcast_quad(const std::int8_t* p) {
+    B r;
+    for (std::size_t i = 0; i < 4 * kLanes; ++i) r.v[i] = static_cast<std::uint8_t>(p[i % 4]);
+    return r;
+  }
+  /// acc + per lane the sum of four products; the bytes of w are unsigned, those of x signed.
+  static Q dot_quads(const Q& acc, const B& w, const B& x) {
+    Q r = acc;
+    for (std::size_t i = 0; i < 4 * kLanes; ++i) r.v[i / 4] += w.v[i] * static_cast<std::int8_t>(x.v[i]);
+    return r;
+  }
+  static F to_floats(const Q& a) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(a.v[i]);
+    return r;
+  }
+  /// float16, the subnormal ones included; infinities and NaN do not occur in checked weights.
+  static F load_halves(const std::uint16_t* p) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const int exponent = p[i] >> 10 & 31;
+      const int fraction = p[i] & 1023;
+      const float magnitude = exponent == 0
+                                  ? __builtin_ldexpf(static_cast<float>(fraction), -24)
+                                  : __builtin_ldexpf(static_cast<float>(fraction + 1024), exponent - 25);
+      r.v[i] = (p[i] & 0x8000) != 0 ? -magnitude : magnitude;
+    }
+    return r;
+  }
+  static F load_bytes_as_floats(const std::uint8_t* p) {
+    F r;
+    for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(p[i]);
+    return r;
+  }
+  static void store_bytes(std::int8_t* p, const F& a) {
+    for (std::size_t i = 0; i < kLanes; ++i) p[i] = static_cast<std::int8_t>(a.v[i]);
+  }
 };
 
 }  // namespace

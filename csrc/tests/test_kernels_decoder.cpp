@@ -169,6 +169,114 @@ void test_matmul_i8(const DecoderKernels& kernels) {
   }
 }
 
+// Random int4 weights, packed as Int4Matrix describes, with what they stand for.
+struct Int4Weights {
+  std::vector<std::uint8_t> q, zero;
+  std::vector<std::uint16_t> scale;
+  std::vector<double> values;  // [channels, size]
+  Int4Matrix matrix;
+
+  Int4Weights(Random& random, std::size_t channels, std::size_t size, std::size_t block, bool extreme) {
+    const std::size_t groups = round_up(channels, kInt4Group) / kInt4Group;
+    const std::size_t blocks = size / kInt4Block;
+    q.resize(groups * blocks * kInt4BlockBytes);
+    scale.resize(groups * (size / block) * kInt4Group);
+    zero.resize(scale.size());
+    values.resize(channels * size);
+    for (std::size_t c = 0; c < channels; ++c) {
+      for (std::size_t i = 0; i < size; ++i) {
+        const std::size_t at = (c / kInt4Group * (size / block) + i / block) * kInt4Group + c % kInt4Group;
+        if (i % block == 0) {
+          // float16 from 2^-14 on: exponent and fraction at random, once in a while a subnormal one.
+          const std::size_t exponent = random.below(20) == 0 ? 0 : 1 + random.below(20);
+          scale[at] = static_cast<std::uint16_t>(exponent << 10U | random.below(1024));
+          zero[at] = static_cast<std::uint8_t>(extreme ? 0 : random.below(16));
+        }
+        const std::size_t nibble = extreme ? 15 : random.below(16);
+        const std::size_t j = i % kInt4Block / 8;
+        const std::size_t byte = (c / kInt4Group * blocks + i / kInt4Block) * kInt4BlockBytes +
+                                 j * 4 * kInt4Group + c % kInt4Group * 4 + i % 4;
+        q[byte] = static_cast<std::uint8_t>(q[byte] | nibble << (i % 8 < 4 ? 0U : 4U));
+        const int exponent = scale[at] >> 10;
+        const int fraction = scale[at] & 1023;
+        const double unit =
+            std::ldexp(exponent == 0 ? fraction : fraction + 1024, std::max(exponent, 1) - 25);
+        values[c * size + i] = unit * (static_cast<double>(nibble) - zero[at]);
+      }
+    }
+    matrix = {q.data(), scale.data(), zero.data(), size, block};
+  }
+};
+
+void test_int4(const DecoderKernels& kernels) {
+  Random random(7);
+  for (int round = 0; round < 30; ++round) {
+    const std::size_t block = std::size_t{32} << random.below(3);
+    const std::size_t size = block * (1 + random.below(12));
+    const std::size_t rows = 1 + random.below(19);
+    const std::size_t channels = 1 + random.below(70);
+    const bool extreme = round % 7 == 0;  // the largest sums that may occur
+    const Int4Weights weights(random, channels, size, block, extreme);
+    const Floats x = extreme ? Floats(rows * size, -2.5F) : random.floats(rows * size, 3.0F);
+    const std::size_t blocks = size / kInt4Block;
+    std::vector<std::int8_t> q(x.size());
+    Floats scale(rows * blocks);
+    Floats sum(rows * blocks);
+    kernels.quantize_i8(x.data(), rows, size, q.data(), scale.data(), sum.data());
+    for (std::size_t at = 0; at < x.size(); ++at) {
+      const double unit = scale[at / kInt4Block];
+      CHECK(std::abs(q[at]) <= 127);
+      CHECK(std::fabs(q[at] * unit - x[at]) <= 0.501 * unit);
+    }
+    for (std::size_t b = 0; b < sum.size(); ++b) {
+      CHECK(sum[b] == static_cast<float>(
+                          std::accumulate(q.begin() + static_cast<std::ptrdiff_t>(b * kInt4Block),
+                                          q.begin() + static_cast<std::ptrdiff_t>((b + 1) * kInt4Block), 0)));
+    }
+    const std::size_t stride = channels + random.below(3);
+    Floats y(rows * stride, -7.0F);
+    kernels.matmul_i4(q.data(), scale.data(), sum.data(), rows, weights.matrix, 0, channels, y.data(),
+                      stride);
+    std::vector<double> expected(y.begin(), y.end());
+    std::vector<double> tolerance(y.size(), 0.0);
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        double total = 0.0;
+        double magnitude = 0.0;
+        for (std::size_t b = 0; b < blocks; ++b) {
+          double part = 0.0;  // whole numbers times one unit
+          for (std::size_t i = b * kInt4Block; i < (b + 1) * kInt4Block; ++i) {
+            part += q[r * size + i] * weights.values[c * size + i];
+          }
+          total += part * scale[r * blocks + b];
+          magnitude += std::fabs(part * scale[r * blocks + b]);
+        }
+        expected[r * stride + c] = total;
+        tolerance[r * stride + c] = magnitude * 6e-8 * (4.0 + static_cast<double>(blocks));
+      }
+    }
+    CHECK(close(y, expected, tolerance));
+    // One row, and a slice of the channels, give the same bits.
+    const std::size_t row = random.below(rows);
+    const std::size_t from = random.below(channels);
+    const std::size_t to = from + 1 + random.below(channels - from);
+    Floats part(channels, -7.0F);
+    kernels.matmul_i4(q.data() + row * size, scale.data() + row * blocks, sum.data() + row * blocks, 1,
+                      weights.matrix, from, to, part.data(), channels);
+    CHECK(same_bits(part.data() + from, y.data() + row * stride + from, to - from));
+    for (std::size_t c = 0; c < channels; ++c) CHECK((c >= from && c < to) || part[c] == -7.0F);
+  }
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    Floats x(kInt4Block, 1.0F);
+    x[17] = bad;
+    std::vector<std::int8_t> q(x.size());
+    float scale = 0.0F;
+    float sum = 0.0F;
+    kernels.quantize_i8(x.data(), 1, x.size(), q.data(), &scale, &sum);
+    CHECK(std::isnan(scale));
+  }
+}
+
 void test_small_steps(const DecoderKernels& kernels) {
   Random random(4);
   for (const std::size_t size : {std::size_t{2}, std::size_t{30}, std::size_t{64}, std::size_t{577}}) {
@@ -320,6 +428,7 @@ int main() {
     test_matmul_f32(kernels);
     test_quantize(kernels);
     test_matmul_i8(kernels);
+    test_int4(kernels);
     test_small_steps(kernels);
     test_rope(kernels);
     test_attention(kernels);
