@@ -92,6 +92,9 @@ class CpuSequence final : public Sequence {
     change_.reserve(rows * config_.hidden_size);
     quantised_.reserve(rows * widest);
     scales_.reserve(rows * kernels::dot_blocks(widest));
+    bytes_.reserve(rows * widest);
+    byte_scales_.reserve(rows * widest / kernels::kInt4Block);
+    byte_sums_.reserve(rows * widest / kernels::kInt4Block);
     cos_.reserve(rows * config_.head_dim / 2);
     sin_.reserve(rows * config_.head_dim / 2);
   }
@@ -119,7 +122,7 @@ class CpuSequence final : public Sequence {
     const Matrix& table = backend_.weights_.embedding;
     for (std::size_t r = 0; r < tokens.size(); ++r) {
       float* to = hidden_.data() + r * table.size;
-      if (table.type == DataType::f32) {
+      if (table.format == MatrixFormat::f32) {
         std::memcpy(to, table.f32(tokens[r]), table.size * sizeof(float));
       } else {
         const std::int8_t* from = table.i8(tokens[r]);
@@ -150,25 +153,44 @@ class CpuSequence final : public Sequence {
     });
   }
 
-  // Must run before the products of x with these matrices: int8 ones take it quantised.
+  // Must run before the products of x with these matrices: quantised ones take it quantised.
   void prepare(const Activations& x, std::initializer_list<const Matrix*> matrices) {
-    const auto is_i8 = [](const Matrix* m) { return m->type == DataType::i8; };
-    if (std::none_of(matrices.begin(), matrices.end(), is_i8)) return;
-    const std::size_t blocks = kernels::dot_blocks(x.size);
+    const auto any = [&](MatrixFormat format) {
+      return std::any_of(matrices.begin(), matrices.end(),
+                         [&](const Matrix* m) { return m->format == format; });
+    };
+    const bool shorts = any(MatrixFormat::int8);
+    const bool bytes = any(MatrixFormat::int4);
+    if (!shorts && !bytes) return;
     backend_.pool_.run(x.rows, grain(x.size), [&](std::size_t begin, std::size_t end) {
-      kernels_.quantize(x.x + begin * x.size, end - begin, x.size, quantised_.data() + begin * x.size,
-                        scales_.data() + begin * blocks);
+      const float* from = x.x + begin * x.size;
+      if (shorts) {
+        kernels_.quantize(from, end - begin, x.size, quantised_.data() + begin * x.size,
+                          scales_.data() + begin * kernels::dot_blocks(x.size));
+      }
+      if (bytes) {
+        const std::size_t block = begin * (x.size / kernels::kInt4Block);
+        kernels_.quantize_i8(from, end - begin, x.size, bytes_.data() + begin * x.size,
+                             byte_scales_.data() + block, byte_sums_.data() + block);
+      }
     });
   }
 
   // y[r, c] for the channels [begin, end) of `w`; y holds all of w's channels per row.
   void multiply(const Activations& x, const Matrix& w, std::size_t begin, std::size_t end, float* y) const {
     if (begin >= end) return;
-    if (w.type == DataType::f32) {
-      kernels_.matmul_f32(x.x, x.rows, w.f32(begin), end - begin, w.size, y + begin, w.channels);
-    } else {
-      kernels_.matmul_i8(quantised_.data(), scales_.data(), x.rows, w.i8(begin), w.scale + begin, end - begin,
-                         w.size, y + begin, w.channels);
+    switch (w.format) {
+      case MatrixFormat::f32:
+        kernels_.matmul_f32(x.x, x.rows, w.f32(begin), end - begin, w.size, y + begin, w.channels);
+        break;
+      case MatrixFormat::int8:
+        kernels_.matmul_i8(quantised_.data(), scales_.data(), x.rows, w.i8(begin), w.scale + begin,
+                           end - begin, w.size, y + begin, w.channels);
+        break;
+      case MatrixFormat::int4:
+        kernels_.matmul_i4(bytes_.data(), byte_scales_.data(), byte_sums_.data(), x.rows, w.i4, begin, end, y,
+                           w.channels);
+        break;
     }
   }
 
@@ -293,8 +315,10 @@ class CpuSequence final : public Sequence {
   AlignedBuffer<float> keys_, values_;
   AlignedBuffer<float> hidden_, normed_, query_, key_, value_, attended_, gate_, up_, change_, logits_;
   AlignedBuffer<float> cos_, sin_;
-  AlignedBuffer<std::int16_t> quantised_;
+  AlignedBuffer<std::int16_t> quantised_;  // with scales_: activations for int8 weights
   AlignedBuffer<float> scales_;
+  AlignedBuffer<std::int8_t> bytes_;  // with their scales and sums: activations for int4 weights
+  AlignedBuffer<float> byte_scales_, byte_sums_;
 };
 
 CpuBackend::CpuBackend(const Package& package, int threads)
@@ -311,7 +335,7 @@ std::unique_ptr<Sequence> CpuBackend::start(std::size_t capacity) {
 
 BackendInfo CpuBackend::info() const {
   return {.name = "cpu",
-          .weights = weights_.head.type == DataType::f32 ? "f32" : "int8",
+          .weights = std::string(name_of(weights_.layers.front().query.format)),
           .processor = std::string(kernels::cpu_level_name(level_)),
           .threads = pool_.threads(),
           .weight_bytes = file_.size()};

@@ -22,18 +22,20 @@ class Reader {
   explicit Reader(const Safetensors& file) : file_(file) {}
 
   const float* vector(const std::string& name, std::size_t size) {
-    const TensorView& tensor = take(name, {size});
-    if (tensor.type != DataType::f32) {
-      throw_data("[" + file_.where() + ": " + name + "] expected the type F32, but got " +
-                 std::string(name_of(tensor.type)));
-    }
-    return tensor.as<float>();
+    return take(name, DataType::f32, {size}).as<float>();
   }
 
   Matrix matrix(const std::string& name, std::size_t channels, std::size_t size) {
-    const TensorView& tensor = take(name, {channels, size});
-    Matrix matrix{tensor.type, channels, size, tensor.data.data(), nullptr};
-    if (tensor.type == DataType::i8) matrix.scale = vector(name + ".scale", channels);
+    const DataType type = file_.at(name).type;
+    if (type == DataType::u8) return int4_matrix(name, channels, size);
+    Matrix matrix;
+    matrix.channels = channels;
+    matrix.size = size;
+    if (type == DataType::i8) {
+      matrix.format = MatrixFormat::int8;
+      matrix.scale = vector(name + ".scale", channels);
+    }
+    matrix.data = take(name, type == DataType::i8 ? type : DataType::f32, {channels, size}).data.data();
     return matrix;
   }
 
@@ -47,8 +49,37 @@ class Reader {
   }
 
  private:
-  const TensorView& take(const std::string& name, const std::vector<std::size_t>& shape) {
+  Matrix int4_matrix(const std::string& name, std::size_t channels, std::size_t size) {
+    using kernels::kInt4Block;
+    using kernels::kInt4Group;
+    const std::string scale_name = name + ".scale";
+    const std::vector<std::size_t>& scales = file_.at(scale_name).shape;
+    const std::size_t count = scales.size() == 3 ? scales[1] : 0;  // of scales in a row
+    if (count == 0 || size % count != 0 || size / count % kInt4Block != 0) {
+      throw_data("[" + file_.where() + ": " + scale_name + "] expected scales of blocks of a multiple of " +
+                 std::to_string(kInt4Block) + " among " + std::to_string(size) +
+                 " elements, but got the shape " + shape_text(scales));
+    }
+    const std::size_t groups = kernels::round_up(channels, kInt4Group) / kInt4Group;
+    Matrix matrix;
+    matrix.format = MatrixFormat::int4;
+    matrix.channels = channels;
+    matrix.size = size;
+    matrix.i4 = {.q = take(name, DataType::u8, {groups, size / kInt4Block, kernels::kInt4BlockBytes})
+                          .as<std::uint8_t>(),
+                 .scale = take(scale_name, DataType::f16, {groups, count, kInt4Group}).as<std::uint16_t>(),
+                 .zero = take(name + ".zero", DataType::u8, {groups, count, kInt4Group}).as<std::uint8_t>(),
+                 .size = size,
+                 .block = size / count};
+    return matrix;
+  }
+
+  const TensorView& take(const std::string& name, DataType type, const std::vector<std::size_t>& shape) {
     const TensorView& tensor = file_.at(name);
+    if (tensor.type != type) {
+      throw_data("[" + file_.where() + ": " + name + "] expected the type " + std::string(name_of(type)) +
+                 ", but got " + std::string(name_of(tensor.type)));
+    }
     if (tensor.shape != shape) {
       throw_data("[" + file_.where() + ": " + name + "] expected the shape " + shape_text(shape) +
                  " that package.json's model gives, but got " + shape_text(tensor.shape));
@@ -81,9 +112,25 @@ LayerWeights read_layer(Reader& reader, const ModelConfig& config, std::size_t i
 
 }  // namespace
 
+std::string_view name_of(MatrixFormat format) {
+  switch (format) {
+    case MatrixFormat::f32:
+      return "f32";
+    case MatrixFormat::int8:
+      return "int8";
+    case MatrixFormat::int4:
+      return "int4";
+  }
+  return "";
+}
+
 DecoderWeights::DecoderWeights(const Safetensors& file, const ModelConfig& config) {
   Reader reader(file);
   embedding = reader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
+  if (embedding.format == MatrixFormat::int4) {
+    throw_data("[" + file.where() +
+               ": model.embed_tokens.weight] expected embeddings in F32 or I8, but got U8");
+  }
   for (std::size_t i = 0; i < config.num_hidden_layers; ++i) layers.push_back(read_layer(reader, config, i));
   final_norm = reader.vector("model.norm.weight", config.hidden_size);
   head = config.tie_word_embeddings ? embedding

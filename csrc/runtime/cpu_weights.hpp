@@ -3,20 +3,28 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "kernels/decoder_kernels.hpp"
 #include "runtime/model_config.hpp"
 #include "runtime/safetensors.hpp"
 
 namespace castline {
 
-/// A weight matrix [channels, size]. F32, or I8 with one scale per channel: value = q · scale.
+enum class MatrixFormat { f32, int8, int4 };
+
+/// The name of a format as `castline compile --weights` takes it.
+std::string_view name_of(MatrixFormat format);
+
+/// A weight matrix [channels, size]: F32, I8 with one scale per channel (value = q · scale), or int4.
 struct Matrix {
-  DataType type = DataType::f32;
+  MatrixFormat format = MatrixFormat::f32;
   std::size_t channels = 0;
   std::size_t size = 0;
   const void* data = nullptr;
-  const float* scale = nullptr;  ///< [channels] for I8
+  const float* scale = nullptr;  ///< [channels] for int8
+  kernels::Int4Matrix i4;        ///< for int4
 
   const float* f32(std::size_t channel = 0) const { return static_cast<const float*>(data) + channel * size; }
   const std::int8_t* i8(std::size_t channel = 0) const {

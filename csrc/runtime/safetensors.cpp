@@ -15,10 +15,10 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr std::size_t kLengthBytes = 8;
 
 DataType data_type(const std::string& name, const std::string& where) {
-  for (const DataType type : {DataType::f32, DataType::i8}) {
+  for (const DataType type : {DataType::f32, DataType::f16, DataType::i8, DataType::u8}) {
     if (name_of(type) == name) return type;
   }
-  throw_data("[" + where + "] expected the type F32 or I8, but got " + name +
+  throw_data("[" + where + "] expected the type F32, F16, I8 or U8, but got " + name +
              "; compile the package with a castline whose runtime knows it");
 }
 
@@ -71,9 +71,32 @@ TensorView read_tensor(const json::Value& entry, std::span<const std::byte> data
 
 }  // namespace
 
-std::size_t size_of(DataType type) { return type == DataType::f32 ? sizeof(float) : sizeof(std::int8_t); }
+std::size_t size_of(DataType type) {
+  switch (type) {
+    case DataType::f32:
+      return 4;
+    case DataType::f16:
+      return 2;
+    case DataType::i8:
+    case DataType::u8:
+      return 1;
+  }
+  return 0;
+}
 
-std::string_view name_of(DataType type) { return type == DataType::f32 ? "F32" : "I8"; }
+std::string_view name_of(DataType type) {
+  switch (type) {
+    case DataType::f32:
+      return "F32";
+    case DataType::f16:
+      return "F16";
+    case DataType::i8:
+      return "I8";
+    case DataType::u8:
+      return "U8";
+  }
+  return "";
+}
 
 Safetensors::Safetensors(std::span<const std::byte> file, std::string where) : where_(std::move(where)) {
   std::uint64_t length = 0;
