@@ -38,15 +38,16 @@ def compile_command(
     """Compile a checkpoint into a package that is proven against it."""
     options: dict[str, Any] = {
         "weights": weights,
+        "block": block,
         "kv": kv,
         "targets": target.split(",") if target is not None else None,
         "context": context,
         "batch": batch,
         "compute_capability": compute_capability.split(",") if compute_capability is not None else None,
     }
-    if block is not None and weights != "int4":
-        raise RecipeError("--block goes with --weights int4: the other formats have no blocks")
     config = _config(recipe, overrides, {name: value for name, value in options.items() if value is not None})
+    if block is not None and config.weights != "int4":
+        raise RecipeError("--block goes with --weights int4: the other formats have no blocks")
     from castline.compile.build import build_package
     from castline.compile.build import dry_run as plan_package
 

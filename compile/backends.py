@@ -8,6 +8,7 @@ from castline.compile.cpu_weights import read_cpu_weights
 from castline.compile.fidelity import Float32, LogitsOf
 from castline.compile.graph import read_graph_weights
 from castline.compile.onnx_runtime import OnnxModel
+from castline.compile.package import read_manifest
 from castline.errors import DeviceError
 
 CPU_WEIGHTS = "cpu/weights.safetensors"
@@ -47,7 +48,7 @@ def open_engine(package: Path, file: str) -> LogitsOf:
 def stored_weights(package: Path, name: str) -> TensorByName:
     """The weights of a backend, read back from its file."""
     if name == "cpu":
-        return read_cpu_weights(package / CPU_WEIGHTS)
+        return read_cpu_weights(package / CPU_WEIGHTS, read_manifest(package).model)
     return read_graph_weights(graph_path(package, name))
 
 

@@ -12,6 +12,7 @@ from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, WeightFormat
 from castline.compile.graph import write_graph
+from castline.compile.int4_weights import Int4Weights
 from castline.compile.package import (
     GOLDEN,
     SCHEMA_VERSION,
@@ -29,8 +30,8 @@ from castline.compile.package import (
     write_manifest,
 )
 from castline.compile.plan import Plan, make_plan
-from castline.compile.proof_tokens import proof_tokens
 from castline.compile.tensorrt import build_engine
+from castline.compile.text_tokens import calibration_tokens, proof_tokens
 from castline.compile.verify import Verification, prove, read_verification
 from castline.errors import CompileError, DeviceError, RecipeError
 from castline.files import atomic_folder, read_json, sha256_file, sha256_json, write_bytes
@@ -100,12 +101,13 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         vocab_size=reader.config.vocab_size,
         text=plan.config.verify_text,
     )
+    int4 = _int4_weights(reader, checkpoint, plan) if "int4" in plan.formats.values() else None
     with atomic_folder(out) as folder:
         tokenizer = _copy_tokenizer(checkpoint, folder)
         backends = {}
         with progress("building", len(plan.formats), "backends") as advance:
             for target, weights in plan.formats.items():
-                backends[str(target)] = _build(reader, folder, plan, target, weights)
+                backends[str(target)] = _build(reader, folder, plan, target, weights, int4)
                 advance(1)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -130,15 +132,42 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
     return PackageSummary(out, manifest, verification, reused=False)
 
 
-def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, weights: WeightFormat) -> Backend:
+def _int4_weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Int4Weights:
+    config = plan.config
+    text = None
+    if config.calibrate:
+        text = calibration_tokens(
+            checkpoint,
+            tokens=config.calibration_tokens,
+            context=config.context,
+            vocab_size=reader.config.vocab_size,
+            text=config.calibration_text,
+        )
+    return Int4Weights(reader, config.block, text)
+
+
+def _build(
+    reader: CheckpointReader,
+    folder: Path,
+    plan: Plan,
+    target: Target,
+    weights: WeightFormat,
+    int4: Int4Weights | None,
+) -> Backend:
+    quantization = f"blocks of {int4.block}, {int4.method}" if int4 else None
     if target == "cpu":
-        write_cpu_weights(reader, folder / CPU_WEIGHTS, weights)
-        return Backend(weights=weights, status="built_not_run", file=CPU_WEIGHTS)
+        write_cpu_weights(reader, folder / CPU_WEIGHTS, weights, int4)
+        return Backend(weights=weights, quantization=quantization, status="built_not_run", file=CPU_WEIGHTS)
     graph = graph_path(folder, target)
     half = target in TENSORRT_TARGETS
-    write_graph(reader, graph, weights=weights, half=half, context=plan.config.context)
+    write_graph(reader, graph, weights=weights, half=half, context=plan.config.context, int4=int4)
     if not half:
-        return Backend(weights=weights, status="built_not_run", file=graph.relative_to(folder).as_posix())
+        return Backend(
+            weights=weights,
+            quantization=quantization,
+            status="built_not_run",
+            file=graph.relative_to(folder).as_posix(),
+        )
     engine = graph.with_suffix(".engine")
     info = build_engine(
         graph,
@@ -150,6 +179,7 @@ def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, w
     )
     return Backend(
         weights=weights,
+        quantization=quantization,
         status="built_not_run",
         file=engine.relative_to(folder).as_posix(),
         engine=asdict(info),
@@ -171,8 +201,9 @@ def _provenance(checkpoint: Path, config: CompileConfig) -> Provenance:
     hashes = {path.name: sha256_file(path) for path in [*files, *sorted(checkpoint.glob("*.safetensors"))]}
     origin = checkpoint / PROVENANCE_FILE
     resolved: dict[str, Any] = config.model_dump(mode="json")
-    if config.verify_text is not None:
-        resolved["verify_text"] = sha256_file(config.verify_text) if config.verify_text.is_file() else None
+    for name, path in (("verify_text", config.verify_text), ("calibration_text", config.calibration_text)):
+        if path is not None:
+            resolved[name] = sha256_file(path) if path.is_file() else None
     return Provenance(
         checkpoint_sha256=sha256_json(hashes),
         compile=resolved,

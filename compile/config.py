@@ -28,7 +28,11 @@ class Bounds(Table):
 class CompileConfig(Table):
     """What to build from a checkpoint."""
 
-    weights: WeightFormat = Field("f32", description="weight format; f32 and int8 so far")
+    weights: WeightFormat = Field("f32", description="weight format; f32, int8 and int4 so far")
+    block: Literal[32, 64, 128] = Field(32, description="elements of a row that share an int4 grid")
+    calibrate: bool = Field(True, description="choose int4 weights by GPTQ from text, not by rounding")
+    calibration_text: Path | None = Field(None, description="text or jsonl to calibrate on, not the model's corpus")
+    calibration_tokens: int = Field(32_768, ge=1024, description="how much of it")
     targets: tuple[Target, ...] = Field((), description="backends to build; none: all installed")
     context: int = Field(0, ge=0, description="longest sequence in tokens; 0: the model's")
     batch: int = Field(1, ge=1, description="most sequences a TensorRT engine decodes at once")

@@ -15,9 +15,11 @@ TENSORRT_TARGETS: tuple[Target, ...] = ("tensorrt-rtx", "tensorrt")
 _AVAILABLE: dict[WeightFormat, dict[Target, WeightFormat]] = {
     "f32": {"cpu": "f32", "onnx": "f32", "tensorrt-rtx": "f16", "tensorrt": "f16"},
     "int8": {"cpu": "int8", "onnx": "int8", "tensorrt-rtx": "int8", "tensorrt": "int8"},
+    "int4": {"cpu": "int4", "onnx": "int4", "tensorrt-rtx": "int4", "tensorrt": "int4"},
 }
 
-BYTES: dict[WeightFormat, float] = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1, "int4": 0.5, "fp8": 1}
+# The oldest GPUs that compute with a format in TensorRT.
+CAPABILITY_NEEDED: dict[WeightFormat, str] = {"int4": "8.0", "bf16": "8.0", "fp8": "8.9"}
 
 
 def format_for(weights: WeightFormat, target: Target) -> WeightFormat:
@@ -29,6 +31,13 @@ def format_for(weights: WeightFormat, target: Target) -> WeightFormat:
     if weights not in _AVAILABLE:
         raise CompileError(
             f"--weights {weights} is not there yet: expected one of {', '.join(_AVAILABLE)}; "
-            "int8 is the smallest format this version writes"
+            "int4 is the smallest format this version writes"
         )
     return _AVAILABLE[weights][target]
+
+
+def matrix_format(name: str, shape: tuple[int, ...], weights: WeightFormat) -> WeightFormat:
+    """The format of one tensor in a package of `weights`: int4 is for the layers' matrices, norms stay as they are."""
+    if len(shape) < 2 or weights not in ("int8", "int4"):
+        return "f32"
+    return "int4" if weights == "int4" and ".layers." in name else "int8"

@@ -30,9 +30,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 import castline
-from castline.compile.formats import WeightFormat
+from castline.compile.formats import WeightFormat, matrix_format
+from castline.compile.int4_weights import Int4Weights
 from castline.compile.onnx_writer import OnnxWriter
-from castline.compile.quantize import dequantize_int8, quantize_int8
+from castline.compile.quantize import (
+    INT4_SYMMETRIC_ZERO,
+    Int4Grid,
+    Int4Matrix,
+    dequantize_int8,
+    quantize_int8,
+)
 from castline.files import atomic_write, write_bytes
 from castline.model.checkpoint import CheckpointReader
 from castline.model.decoder import rotary_tables
@@ -43,34 +50,56 @@ DATA_SUFFIX = ".data"
 EMBEDDINGS = "model.embed_tokens.weight"
 
 
-def write_graph(reader: CheckpointReader, path: Path, *, weights: WeightFormat, half: bool, context: int) -> None:
+def write_graph(
+    reader: CheckpointReader,
+    path: Path,
+    *,
+    weights: WeightFormat,
+    half: bool,
+    context: int,
+    int4: Int4Weights | None = None,
+) -> None:
     """Write the graph of a checkpoint to `path`, and its weights beside it, to `path` with `.data` appended.
 
     Args:
         reader: the checkpoint
         path: the graph file, `….onnx`
-        weights: "f32" and "f16" store what is computed with (`half` decides); "int8" quantises every matrix
+        weights: "f32" and "f16" store what is computed with (`half` decides); "int8" quantises every matrix,
+            "int4" those of the layers further
         half: compute in float16 (TensorRT) instead of float32 (ONNX Runtime on a CPU)
         context: positions the rotary tables cover: the longest sequence
+        int4: gives the matrices of the layers for int4
     """
     data = path.with_name(path.name + DATA_SUFFIX)
     with atomic_write(data) as file:
         writer = OnnxWriter(file, data.name)
-        _Decoder(reader, writer, half=half, quantize=weights == "int8").build(context)
+        _Decoder(reader, writer, half=half, weights=weights, int4=int4).build(context)
     metadata = {"castline.context": str(context), "castline.weights": weights}
+    if int4:
+        metadata["castline.block"] = str(int4.block)
     write_bytes(path, writer.save("decoder", castline.__version__, metadata))
 
 
 def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
     """A function that gives the weights of a graph file by checkpoint name: [out, in], dequantised."""
     model = onnx.load(path, load_external_data=False)
+    block = int({prop.key: prop.value for prop in model.metadata_props}.get("castline.block", 0))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def weight(name: str) -> Array:
         array: Array = onnx.numpy_helper.to_array(tensors[name], base_dir=str(path.parent))
         return array
 
+    def int4(name: str) -> NDArray[np.float32]:
+        signed = tensors[name].data_type == TensorProto.INT4
+        q = weight(name).astype(np.int8) + (INT4_SYMMETRIC_ZERO if signed else 0)
+        scale = weight(f"{name}.scale").astype(np.float32)
+        zero = np.full(scale.shape, INT4_SYMMETRIC_ZERO) if signed else weight(f"{name}.zero")
+        return Int4Grid(scale.T, zero.T.astype(np.uint8), block).values(q.T.astype(np.uint8))
+
     def tensor(name: str) -> NDArray[np.float32]:
+        if tensors[name].data_type in (TensorProto.UINT4, TensorProto.INT4):
+            return int4(name)
         stored = weight(name)
         if stored.ndim == 2 and name != EMBEDDINGS:
             stored = stored.T
@@ -84,13 +113,23 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
 class _Decoder:
     """Emits the nodes of a Llama-layout decoder; a value is known by its name in the graph."""
 
-    def __init__(self, reader: CheckpointReader, writer: OnnxWriter, *, half: bool, quantize: bool) -> None:
+    def __init__(
+        self,
+        reader: CheckpointReader,
+        writer: OnnxWriter,
+        *,
+        half: bool,
+        weights: WeightFormat,
+        int4: Int4Weights | None,
+    ) -> None:
         self.reader = reader
         self.config = reader.config
         self.writer = writer
         self.half = half
         self.dtype = np.float16 if half else np.float32
-        self.quantize = quantize
+        self.weights = weights
+        self.quantize = weights in ("int8", "int4")
+        self.int4 = int4
 
     def build(self, context: int) -> None:
         config, writer = self.config, self.writer
@@ -185,6 +224,8 @@ class _Decoder:
 
     def _matrix(self, name: str) -> str:
         """The value that holds the transpose [in, out] of a matrix of the checkpoint."""
+        if self.int4 and matrix_format(name, (0, 0), self.weights) == "int4":
+            return self._dequantize_int4(name, self.int4.matrix(name, symmetric=self.half))
         matrix = self._tensor(name)
         if not self.quantize:
             return self.writer.weight(name, matrix.T.astype(self.dtype))
@@ -222,6 +263,16 @@ class _Decoder:
             self.writer.weight(f"{name}.scale", scale.astype(self.dtype)),
         ]
         return self.writer.node("DequantizeLinear", inputs, _path(name), axis=axis)
+
+    def _dequantize_int4(self, name: str, matrix: Int4Matrix) -> str:
+        """The transpose of an int4 matrix; TensorRT takes signed numbers and no zeros."""
+        scale = self.writer.weight(f"{name}.scale", matrix.grid.scale.T.astype(self.dtype))
+        if self.half:
+            inputs = [self.writer.nibbles(name, matrix.q.T.astype(np.int8) - INT4_SYMMETRIC_ZERO), scale]
+        else:
+            zero = self.writer.nibbles(f"{name}.zero", matrix.grid.zero.T)
+            inputs = [self.writer.nibbles(name, matrix.q.T), scale, zero]
+        return self.writer.node("DequantizeLinear", inputs, _path(name), axis=0, block_size=matrix.grid.block)
 
     def _tensor(self, name: str) -> NDArray[np.float32]:
         array: NDArray[np.float32] = self.reader.tensor(name).float().numpy()

@@ -57,13 +57,23 @@ class OnnxWriter:
     def weight(self, name: str, array: NDArray[Any]) -> str:
         """Add an initializer; anything but a small one goes to the data file. Returns its name."""
         array = np.ascontiguousarray(array)
+        return self._store(name, _DTYPES[array.dtype], array.shape, array)
+
+    def nibbles(self, name: str, array: NDArray[np.uint8] | NDArray[np.int8]) -> str:
+        """Add an initializer of 4-bit numbers: UINT4 from uint8, INT4 from int8. Returns its name."""
+        data_type = TensorProto.INT4 if array.dtype == np.int8 else TensorProto.UINT4
+        flat = np.pad(array.reshape(-1).view(np.uint8) & 15, (0, array.size % 2))
+        return self._store(name, data_type, array.shape, flat[::2] | flat[1::2] << 4)
+
+    def _store(self, name: str, data_type: int, shape: tuple[int, ...], array: NDArray[Any]) -> str:
+        tensor = TensorProto(name=name, data_type=data_type, dims=shape)
+        self._initializers.append(tensor)
         if array.nbytes <= _INLINE_BYTES:
-            self._initializers.append(onnx.numpy_helper.from_array(array, name))
+            tensor.raw_data = array.tobytes()
             return name
         padding = -self._offset % _ALIGNMENT
         self._data.write(b"\0" * padding)
         self._offset += padding
-        tensor = TensorProto(name=name, data_type=_DTYPES[array.dtype], dims=array.shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (
             ("location", self._data_name),
@@ -73,7 +83,6 @@ class OnnxWriter:
             tensor.external_data.add(key=key, value=value)
         self._data.write(array.data)
         self._offset += array.nbytes
-        self._initializers.append(tensor)
         return name
 
     def save(self, graph_name: str, producer_version: str, metadata: dict[str, str]) -> bytes:

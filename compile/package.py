@@ -54,6 +54,8 @@ class Backend(Table):
     weights: WeightFormat
     status: Status
     file: str
+    quantization: str | None = None
+    """int4 only: its blocks, and how the weights were chosen."""
     engine: dict[str, Any] | None = None
     """TensorRT only: library, version, compute capabilities, shapes (tensorrt.EngineInfo)."""
 

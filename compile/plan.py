@@ -5,7 +5,15 @@ from math import prod
 
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import cpu_weights_size
-from castline.compile.formats import BYTES, TARGETS, TENSORRT_TARGETS, Target, WeightFormat, format_for
+from castline.compile.formats import (
+    CAPABILITY_NEEDED,
+    TARGETS,
+    TENSORRT_TARGETS,
+    Target,
+    WeightFormat,
+    format_for,
+    matrix_format,
+)
 from castline.compile.tensorrt import check_capabilities, is_installed
 from castline.errors import CompileError
 from castline.model.config import ModelConfig
@@ -50,8 +58,10 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
         target for target in TARGETS if target not in TENSORRT_TARGETS or is_installed(target)
     )
     formats = {target: format_for(config.weights, target) for target in targets}
+    if config.weights == "int4":
+        _check_blocks(model, config.block, targets)
     capabilities = {
-        target: check_capabilities(target, config.compute_capability)
+        target: _able(formats[target], check_capabilities(target, config.compute_capability), config.compute_capability)
         for target in targets
         if target in TENSORRT_TARGETS
     }
@@ -60,26 +70,68 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
         update={
             "targets": targets,
             "context": context,
-            "compute_capability": tuple(sorted(named, key=lambda value: [int(part) for part in value.split(".")])),
+            "compute_capability": tuple(sorted(named, key=_number)),
         }
     )
     return Plan(
         config=resolved,
         formats=formats,
         capabilities=capabilities,
-        sizes={target: _size(model, target, formats[target], context) for target in targets},
+        sizes={target: _size(model, target, formats[target], context, config.block) for target in targets},
         cache_bytes={target: _cache(model, target, resolved) for target in targets},
     )
 
 
-def _size(model: ModelConfig, target: Target, weights: WeightFormat, context: int) -> int:
+def _check_blocks(model: ModelConfig, block: int, targets: tuple[Target, ...]) -> None:
+    """Refuse rows that int4 blocks do not fit into: whole 32s on a CPU, whole blocks in TensorRT."""
+    for name, shape in layout_shapes(model, "llama").items():
+        if matrix_format(name, shape, "int4") != "int4":
+            continue
+        if shape[1] % 32:
+            raise CompileError(
+                f"--weights int4: expected rows of a multiple of 32 elements, but those of {name} have {shape[1]}; "
+                "--weights int8 takes any"
+            )
+        if shape[1] % block and (engine := next((target for target in targets if target in TENSORRT_TARGETS), None)):
+            smaller = next(size for size in (64, 32) if shape[1] % size == 0)
+            raise CompileError(
+                f"--block {block}: {engine} expects blocks that divide the rows, but those of {name} have {shape[1]} "
+                f"elements; take --block {smaller}, or leave {engine} out of --target"
+            )
+
+
+def _able(weights: WeightFormat, capabilities: list[str], wanted: tuple[str, ...]) -> list[str]:
+    """The capabilities that compute with a format; one that was asked for and does not is an error."""
+    needed = CAPABILITY_NEEDED.get(weights)
+    if needed is None:
+        return capabilities
+    able = [capability for capability in capabilities if _number(capability) >= _number(needed)]
+    if wanted and (unable := [capability for capability in capabilities if capability not in able]):
+        raise CompileError(
+            f"--weights {weights} needs compute capability {needed} or newer, but --compute-capability holds "
+            f"{', '.join(unable)}"
+        )
+    return able
+
+
+def _number(capability: str) -> list[int]:
+    return [int(part) for part in capability.split(".")]
+
+
+def _size(model: ModelConfig, target: Target, weights: WeightFormat, context: int, block: int) -> int:
     if target == "cpu":
-        return cpu_weights_size(model, weights)
+        return cpu_weights_size(model, weights, block)
     width = 2 if target in TENSORRT_TARGETS else 4
     graph = context * model.head_dim * width
-    for shape in layout_shapes(model, "llama").values():
-        quantized = weights == "int8" and len(shape) == 2
-        graph += int(prod(shape) * BYTES[weights]) + shape[0] * width if quantized else prod(shape) * width
+    for name, shape in layout_shapes(model, "llama").items():
+        stored = matrix_format(name, shape, weights)
+        if stored == "int4":
+            grids = shape[0] * -(-shape[1] // block)
+            graph += prod(shape) // 2 + grids * width + (0 if target in TENSORRT_TARGETS else grids // 2)
+        elif stored == "int8":
+            graph += prod(shape) + shape[0] * width
+        else:
+            graph += prod(shape) * width
     return 2 * graph if target in TENSORRT_TARGETS else graph  # the engine holds the weights again
 
 

@@ -1,9 +1,18 @@
-"""Weight quantisation: round to nearest on a symmetric grid with one step per output channel."""
+"""Weight quantisation on grids: int8 with one step per output channel, int4 with one per block of a channel.
+
+Which grid point a weight goes to is decided here by rounding to nearest, or by gptq.py from data.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
+
+INT4_SYMMETRIC_ZERO = 8
+_INT4_MOST = 15
 
 
 def quantize_int8(matrix: Float32) -> tuple[NDArray[np.int8], Float32]:
@@ -21,3 +30,100 @@ def quantize_int8(matrix: Float32) -> tuple[NDArray[np.int8], Float32]:
 def dequantize_int8(quantized: NDArray[np.int8], scale: Float32) -> Float32:
     """The values `quantized` [out, in] stands for."""
     return quantized.astype(np.float32) * scale[:, None]
+
+
+@dataclass(frozen=True)
+class Int4Grid:
+    """The grids of a matrix [out, in]: value = (q - zero) · scale with q in 0…15, for each block of a row."""
+
+    scale: Float32
+    """[out, ⌈in / block⌉], each a float16 number."""
+    zero: NDArray[np.uint8]
+    """[out, ⌈in / block⌉] in 0…15; 8 everywhere on symmetric grids."""
+    block: int
+    """Elements of a row that share a grid; the last block of a row may be shorter."""
+
+    def round(self, matrix: Float32) -> NDArray[np.uint8]:
+        """The nearest grid points of `matrix` [out, in]."""
+        q = np.rint(matrix / self._wide(self.scale, matrix.shape[1])) + self._wide(self.zero, matrix.shape[1])
+        points: NDArray[np.uint8] = np.clip(q, 0, _INT4_MOST).astype(np.uint8)
+        return points
+
+    def values(self, q: NDArray[np.uint8]) -> Float32:
+        """What grid points [out, in] stand for."""
+        size = q.shape[1]
+        values: Float32 = (q.astype(np.float32) - self._wide(self.zero, size)) * self._wide(self.scale, size)
+        return values
+
+    def _wide(self, grids: NDArray[Any], size: int) -> NDArray[Any]:
+        """What holds for every element of rows of `size`."""
+        return grids.repeat(self.block, axis=1)[:, :size]
+
+
+@dataclass(frozen=True)
+class Int4Matrix:
+    """A quantised matrix: its grids and its points on them."""
+
+    q: NDArray[np.uint8]
+    """[out, in] in 0…15."""
+    grid: Int4Grid
+
+    def values(self) -> Float32:
+        """The matrix [out, in] that it stands for."""
+        return self.grid.values(self.q)
+
+
+def round_int4(matrix: Float32, block: int, *, symmetric: bool = False) -> Int4Matrix:
+    """Round `matrix` [out, in] to the nearest points of the grids that span each block's range."""
+    grid = int4_grid(matrix, block, symmetric=symmetric)
+    return Int4Matrix(grid.round(matrix), grid)
+
+
+def int4_grid(matrix: Float32, block: int, *, symmetric: bool = False, importance: Float32 | None = None) -> Int4Grid:
+    """Choose the grid of every block of `matrix` [out, in].
+
+    Args:
+        matrix: the values
+        block: elements of a row that share a grid; the last block of a row may be shorter
+        symmetric: zero is 8 everywhere, as TensorRT wants it; otherwise a whole number per block
+        importance: [in], how much an element's squared error weighs. With it, a grid may leave the outermost
+            values out where that makes the weighted error smaller; without it, it spans them all.
+    """
+    blocks = _cut(matrix, block)
+    if importance is None:
+        return _spanning_grid(blocks, np.float32(1), block, symmetric)
+    weights = _cut(importance[None].astype(np.float32), block)
+    best = _spanning_grid(blocks, np.float32(1), block, symmetric)
+    scale, zero = best.scale, best.zero
+    error = _error(blocks, best, weights)
+    for share in np.arange(0.98, 0.58, -0.04, dtype=np.float32):
+        grid = _spanning_grid(blocks, share, block, symmetric)
+        found = _error(blocks, grid, weights)
+        better = found < error
+        scale, zero = np.where(better, grid.scale, scale), np.where(better, grid.zero, zero)
+        error = np.minimum(error, found)
+    return Int4Grid(scale, zero, block)
+
+
+def _cut(matrix: Float32, block: int) -> Float32:
+    """Blocks [rows, blocks, block] of `matrix` [rows, size]; zeros, which are on every grid, fill the last one."""
+    rows, size = matrix.shape
+    return np.pad(matrix, ((0, 0), (0, -size % block))).reshape(rows, -1, block)
+
+
+def _spanning_grid(blocks: Float32, share: np.float32, block: int, symmetric: bool) -> Int4Grid:
+    """Grids over `share` of the range of each block [rows, blocks, block], zero always on the grid."""
+    low = np.minimum(blocks.min(axis=2), 0) * share
+    high = np.maximum(blocks.max(axis=2), 0) * share
+    scale = np.maximum(high / 7, -low / 8) if symmetric else (high - low) / _INT4_MOST
+    # A float16 of zero would lose the block; the smallest normal one is far below any weight that matters.
+    scale = np.maximum(scale.astype(np.float16), np.finfo(np.float16).smallest_normal).astype(np.float32)
+    zero = np.full(scale.shape, INT4_SYMMETRIC_ZERO) if symmetric else np.clip(np.rint(-low / scale), 0, _INT4_MOST)
+    return Int4Grid(scale, zero.astype(np.uint8), block)
+
+
+def _error(blocks: Float32, grid: Int4Grid, weights: Float32) -> Float32:
+    scale, zero = grid.scale[:, :, None], grid.zero[:, :, None].astype(np.float32)
+    q = np.clip(np.rint(blocks / scale) + zero, 0, _INT4_MOST)
+    error: Float32 = (((q - zero) * scale - blocks) ** 2 * weights).sum(axis=2)
+    return error

@@ -27,7 +27,7 @@ from castline.compile.package import (
     read_manifest,
     write_manifest,
 )
-from castline.compile.proof_tokens import ProofTokens
+from castline.compile.text_tokens import TextTokens
 from castline.errors import DataError, DeviceError, PackageError, VerificationError
 from castline.files import read_json, write_json
 from castline.model.checkpoint import CheckpointReader, load_decoder
@@ -63,7 +63,7 @@ class Verification(Table):
     backends: dict[str, BackendProof]
 
 
-def reference_logits(reader: CheckpointReader, tokens: ProofTokens) -> ReferenceLogits:
+def reference_logits(reader: CheckpointReader, tokens: TextTokens) -> ReferenceLogits:
     """The checkpoint's logits, computed by PyTorch in float32."""
     decoder = load_decoder(reader).requires_grad_(False)
     logits = []
@@ -75,7 +75,7 @@ def reference_logits(reader: CheckpointReader, tokens: ProofTokens) -> Reference
 
 
 def prove(
-    package: Path, reader: CheckpointReader, backends: dict[str, Backend], tokens: ProofTokens, bounds: Bounds
+    package: Path, reader: CheckpointReader, backends: dict[str, Backend], tokens: TextTokens, bounds: Bounds
 ) -> Verification:
     """Measure every backend of a package against its checkpoint; write verification.json and the golden file.
 

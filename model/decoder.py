@@ -165,6 +165,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: int | list[int]) -> Tensor:
         """[tokens, hidden] to the same; `rows` is the number of equally long segments, or their lengths."""
+        return cast("Tensor", self.wo(self.attend(x, cos, sin, rows)))
+
+    def attend(self, x: Tensor, cos: Tensor, sin: Tensor, rows: int | list[int]) -> Tensor:
+        """`forward` without its last product: the heads' outputs [tokens, heads · head_dim]."""
         tokens = x.shape[0]
         qkv = self.wqkv(x).view(tokens, self.kv_heads, self.group + 2, self.head_dim)
         q, k, v = ops.rope_qkv(qkv, cos, sin, fused=self.fused)
@@ -174,7 +178,7 @@ class Attention(nn.Module):
         else:
             parts = zip(*(torch.split(t, rows) for t in (q, k, v)), strict=True)
             out = torch.cat([_causal_attention(*(t.unsqueeze(0) for t in part))[0] for part in parts])
-        return cast("Tensor", self.wo(out.reshape(tokens, -1)))
+        return out.reshape(tokens, -1)
 
 
 class FeedForward(nn.Module):

@@ -35,13 +35,15 @@ inline constexpr std::size_t kInt4BlockBytes = kInt4Group * kInt4Block / 2;
 ///
 /// q is [groups, size / 32, 4, 16, 4] bytes: byte (g, b, j, c, e) holds, of channel 16 g + c, element
 /// 32 b + 8 j + e in its low and element 32 b + 8 j + 4 + e in its high four bits. scale (float16) and zero
-/// are [groups, size / block, 16]. Channels past the last one have scale 0. Written by compile/int4.py.
+/// are [groups, ceil(size / block), 16]. Channels past the last one have scale 0. Written by
+/// compile/int4_layout.py.
 struct Int4Matrix {
   const std::uint8_t* q = nullptr;
   const std::uint16_t* scale = nullptr;
   const std::uint8_t* zero = nullptr;
-  std::size_t size = 0;   ///< a multiple of block
-  std::size_t block = 0;  ///< elements that share a scale: a multiple of kInt4Block
+  std::size_t size = 0;  ///< a multiple of kInt4Block
+  std::size_t block =
+      0;  ///< elements that share a scale: a multiple of kInt4Block; a row's last block may be shorter
 };
 
 constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {

@@ -17,8 +17,9 @@ inline void group_i4(const std::int8_t* x, const float* x_scale, const float* x_
   const std::size_t blocks = w.size / kBlock;
   const std::size_t per_scale = w.block / kBlock;
   const std::uint8_t* q = w.q + group * blocks * castline::kernels::kInt4BlockBytes;
-  const std::uint16_t* scale = w.scale + group * (w.size / w.block) * kGroup;
-  const std::uint8_t* zero = w.zero + group * (w.size / w.block) * kGroup;
+  const std::size_t grids = (w.size + w.block - 1) / w.block * kGroup;
+  const std::uint16_t* scale = w.scale + group * grids;
+  const std::uint8_t* zero = w.zero + group * grids;
   F totals[M][V];
   for (int m = 0; m < M; ++m) {
     for (int v = 0; v < V; ++v) totals[m][v] = Simd::set(0.0F);

@@ -10,6 +10,8 @@ namespace {
 // Tensors of this name keep the others aligned; the writer is compile/cpu_weights.py.
 constexpr std::string_view kPadding = "padding.";
 
+constexpr std::size_t kLargestBlock = 128;  // of int4 elements that share a scale
+
 std::string shape_text(const std::vector<std::size_t>& shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
@@ -55,9 +57,11 @@ class Reader {
     const std::string scale_name = name + ".scale";
     const std::vector<std::size_t>& scales = file_.at(scale_name).shape;
     const std::size_t count = scales.size() == 3 ? scales[1] : 0;  // of scales in a row
-    if (count == 0 || size % count != 0 || size / count % kInt4Block != 0) {
-      throw_data("[" + file_.where() + ": " + scale_name + "] expected scales of blocks of a multiple of " +
-                 std::to_string(kInt4Block) + " among " + std::to_string(size) +
+    std::size_t block = kInt4Block;
+    while (block < kLargestBlock && (size + block - 1) / block != count) block *= 2;
+    if (size % kInt4Block != 0 || (size + block - 1) / block != count) {
+      throw_data("[" + file_.where() + ": " + scale_name +
+                 "] expected scales of blocks of 32, 64 or 128 among " + std::to_string(size) +
                  " elements, but got the shape " + shape_text(scales));
     }
     const std::size_t groups = kernels::round_up(channels, kInt4Group) / kInt4Group;
@@ -70,7 +74,7 @@ class Reader {
                  .scale = take(scale_name, DataType::f16, {groups, count, kInt4Group}).as<std::uint16_t>(),
                  .zero = take(name + ".zero", DataType::u8, {groups, count, kInt4Group}).as<std::uint8_t>(),
                  .size = size,
-                 .block = size / count};
+                 .block = block};
     return matrix;
   }
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from castline.compile.formats import WeightFormat
 from castline.compile.graph import read_graph_weights, write_graph
+from castline.compile.int4_weights import Int4Weights
 from castline.compile.onnx_runtime import OnnxModel
 from castline.errors import CheckpointError, CompileError
 from castline.model.checkpoint import CheckpointReader
@@ -49,12 +50,17 @@ def test_logits_equal_those_of_transformers(tmp_path: Path, shape: dict[str, flo
     np.testing.assert_allclose(logits, reference(model, ids), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("weights", "half"), [("f32", False), ("int8", False), ("f16", True), ("int8", True)])
+@pytest.mark.parametrize(
+    ("weights", "half"),
+    [("f32", False), ("int8", False), ("int4", False), ("f16", True), ("int8", True), ("int4", True)],
+)
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, half: bool, tied: bool) -> None:
     random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied)
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights=weights, half=half, context=64)
+    reader = CheckpointReader(tmp_path / "checkpoint")
+    int4 = Int4Weights(reader, 64, None) if weights == "int4" else None
+    write_graph(reader, graph, weights=weights, half=half, context=64, int4=int4)
     onnx.checker.check_model(str(graph), full_check=True)
     model = onnx.load(graph, load_external_data=False)
     assert (model.opset_import[0].version, model.ir_version) == (24, 11)
@@ -66,7 +72,7 @@ def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, half: boo
     assert ("lm_head.weight" in initializers) is not tied
     operators = {node.op_type for node in model.graph.node}
     assert {"Attention", "RotaryEmbedding", "TensorScatter", "RMSNormalization"} <= operators
-    assert ("DequantizeLinear" in operators) is (weights == "int8")
+    assert ("DequantizeLinear" in operators) is (weights in ("int8", "int4"))
 
 
 def test_half_precision_is_close_to_the_checkpoint(tmp_path: Path) -> None:

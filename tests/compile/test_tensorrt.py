@@ -7,6 +7,7 @@ import pytest
 
 from castline.compile.formats import WeightFormat
 from castline.compile.graph import write_graph
+from castline.compile.int4_weights import Int4Weights
 from castline.compile.tensorrt import build_engine, check_capabilities, inspect_engine, offered_capabilities
 from castline.errors import CompileError, DeviceError
 from castline.model.checkpoint import CheckpointReader
@@ -18,12 +19,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("weights", ["f16", "int8"])
+@pytest.mark.parametrize("weights", ["f16", "int8", "int4"])
 @pytest.mark.parametrize(
     "shape",
     [
         {"tie_word_embeddings": True},
-        {"hidden_size": 72, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 16},
+        {"hidden_size": 96, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 16},
         {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 128},
     ],
     ids=["tied", "three kv heads of 16", "one kv head of 128"],
@@ -31,7 +32,9 @@ pytestmark = pytest.mark.skipif(
 def test_an_engine_is_built_with_native_layers(tmp_path: Path, weights: WeightFormat, shape: dict[str, int]) -> None:
     random_llama(tmp_path / "checkpoint", **shape)
     graph, engine = tmp_path / "model.onnx", tmp_path / "model.engine"
-    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights=weights, half=True, context=64)
+    reader = CheckpointReader(tmp_path / "checkpoint")
+    int4 = Int4Weights(reader, 32, None) if weights == "int4" else None
+    write_graph(reader, graph, weights=weights, half=True, context=64, int4=int4)
     info = build_engine(graph, engine, target="tensorrt-rtx", context=64, batch=2, capabilities=["8.0", "8.9"])
     assert engine.stat().st_size > 100_000
     assert info.compute_capabilities == ["8.0", "8.9"]
@@ -39,7 +42,7 @@ def test_an_engine_is_built_with_native_layers(tmp_path: Path, weights: WeightFo
     assert info.layers["ATTENTION_INPUT"] == 2
     assert info.layers["ROTARY_EMBEDDING"] == 4
     assert info.layers["KV_CACHE_UPDATE"] == 4
-    assert ("DEQUANTIZE" in info.layers) is (weights == "int8")
+    assert ("DEQUANTIZE" in info.layers) is (weights in ("int8", "int4"))
 
 
 def test_attention_without_a_fused_kernel_is_decomposed(tmp_path: Path) -> None:

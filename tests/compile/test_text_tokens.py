@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from castline import _C
-from castline.compile.proof_tokens import ProofTokens, proof_tokens
+from castline.compile.text_tokens import TextTokens, proof_tokens
 from castline.corpus.shards import ShardWriter, token_dtype, write_manifest
 from castline.errors import CompileError
 from castline.files import sha256_file
@@ -15,7 +15,7 @@ from castline.files import sha256_file
 from .conftest import VOCABULARY, write_tokenizer
 
 
-def choose(checkpoint: Path, *, text: Path | None = None, tokens: int = 256, context: int = 64) -> ProofTokens:
+def choose(checkpoint: Path, *, text: Path | None = None, tokens: int = 256, context: int = 64) -> TextTokens:
     return proof_tokens(checkpoint, tokens=tokens, context=context, vocab_size=VOCABULARY, text=text)
 
 
