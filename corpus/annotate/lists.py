@@ -53,15 +53,24 @@ def read_entries(files: Iterable[ListFile]) -> list[str]:
         DataError: a file cannot be read, is not UTF-8, or has no entry.
     """
     entries: dict[str, None] = {}
-    for path in (file.path for file in files):
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: expected UTF-8 text, but found {error.reason} at byte {error.start}") from None
+    for file in files:
+        lines = read_text(file).splitlines()
         found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
         if not found:
-            raise DataError(f"{path}: expected one entry per line, but found none")
+            raise DataError(f"{file.path}: expected one entry per line, but found none")
         entries |= dict.fromkeys(found)
     return list(entries)
+
+
+def read_text(file: ListFile) -> str:
+    """The whole file.
+
+    Raises:
+        DataError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return file.path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {file.path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.path}: expected UTF-8 text, but found {error.reason} at byte {error.start}") from None

@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 from castline import _C
 from castline.corpus.annotate.annotator import Annotation, Annotator, Column
 from castline.corpus.annotate.config import SafetyConfig
-from castline.corpus.annotate.lists import ListFile, describe, find_lists, read_entries
+from castline.corpus.annotate.lists import ListFile, describe, find_lists, read_entries, read_text
 from castline.corpus.documents import Document
 from castline.errors import DataError
 
 SHOWN_TERMS = 10
-_DOMAIN = re.compile(r"[^\s/:@?#|*]+")
-_HOSTS_FILE = {"0.0.0.0", "127.0.0.1", "::", "::1"}
+_OTHER_SCRIPTS = re.compile(r"^[\x00-\x09\x0b-\x7f]*+[^\x00-\x7f].*", re.MULTILINE)  # whole lines that hold some
 _URL_COLUMNS = (Column("blocked_url", "int64", "addresses on a block list"),)
 _WORD_COLUMNS = (
     Column("blocked_words", "int64", "terms on a block list"),
@@ -75,14 +74,16 @@ class Addresses:
     """Listed domains (with all below them) and beginnings of addresses."""
 
     def __init__(self, domains: list[str], urls: list[str]) -> None:
-        """`domains` such as example.org; `urls` such as example.org/forum, with or without a scheme.
+        """`domains` are whole lists (csrc/text/domains.hpp), where names may be written in any script.
 
-        A domain may stand behind an address, as in a hosts file.
+        `urls` are single ones such as example.org/forum, with or without a scheme.
 
         Raises:
-            ValueError: a domain is not one.
+            ValueError: a domain is not one, or the lists are empty.
         """
-        self._domains = {_domain(entry) for entry in domains}
+        self._domains = _C.DomainSet([one if one.isascii() else _OTHER_SCRIPTS.sub(_in_ascii, one) for one in domains])
+        if domains and not len(self._domains):
+            raise ValueError("expected a domain per line, but found none")
         self._urls: dict[str, list[str]] = {}
         for url in urls:
             host, path = _divide(url)
@@ -93,8 +94,7 @@ class Addresses:
         if not url:
             return None
         host, path = _divide(url)
-        labels = host.split(".")
-        if any(".".join(labels[start:]) in self._domains for start in range(len(labels))):
+        if self._domains.holds(host):
             return 1
         prefixes = self._urls.get(host, [])
         return int(any(path == prefix or path.startswith((f"{prefix}/", f"{prefix}?")) for prefix in prefixes))
@@ -107,13 +107,8 @@ def describe_terms(terms: list[str]) -> str:
     return ", ".join(shown + ["…"] * (len(most) > SHOWN_TERMS))
 
 
-def _domain(entry: str) -> str:
-    fields = entry.partition("#")[0].split()
-    if len(fields) == 2 and fields[0] in _HOSTS_FILE:
-        fields = fields[1:]
-    if len(fields) != 1 or not _DOMAIN.fullmatch(fields[0]):
-        raise ValueError(f"expected a domain such as example.org, but found '{entry}'")
-    return _host(fields[0])
+def _in_ascii(line: re.Match[str]) -> str:
+    return " ".join(_host(field) for field in line[0].partition("#")[0].split())
 
 
 def _divide(url: str) -> tuple[str, str]:
@@ -140,7 +135,8 @@ def _host(name: str) -> str:
 @functools.lru_cache(maxsize=4)
 def _addresses(domains: tuple[ListFile, ...], urls: tuple[ListFile, ...]) -> Addresses:
     try:
-        return Addresses(read_entries(domains), read_entries(urls))
+        listed = [read_text(file) for file in domains]
+        return Addresses(listed, read_entries(urls))
     except ValueError as error:
         raise DataError(f"safety.domains ({describe(domains)}): {error}; addresses belong into safety.urls") from None
 

@@ -14,6 +14,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/texts.hpp"
 #include "text/contamination.hpp"
+#include "text/domains.hpp"
 #include "text/private_data.hpp"
 #include "text/terms.hpp"
 #include "text/token_line.hpp"
@@ -127,6 +128,12 @@ void bind_annotate(py::module_& m) {
       .def("__len__", &text::TermMatcher::size)
       .def("find", &find_terms, py::arg("texts"), py::arg("threads") = 1,
            "For every text the numbers of the terms found, in order.");
+  py::class_<text::DomainSet>(m, "DomainSet", "Lists of domains, eight bytes for each.")
+      .def(py::init([](const py::iterable& lists) { return text::DomainSet(Texts(lists).views()); }),
+           py::arg("lists"))
+      .def("__len__", &text::DomainSet::size)
+      .def("holds", &text::DomainSet::holds, py::arg("host"),
+           "Whether the host, in lower case, or a domain that it is in is listed.");
   m.def("mask_private", &mask_private, py::arg("texts"), py::arg("kind") = "text",
         py::arg("kinds") = std::vector<std::string>{"email", "ip", "phone", "key"}, py::arg("threads") = 1,
         "The texts with private data replaced (None where there is none), and counts: int64 [n, 4].");

@@ -8,8 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
 #include "check.hpp"
 #include "text/contamination.hpp"
+#include "text/domains.hpp"
 #include "text/private_data.hpp"
 #include "text/terms.hpp"
 #include "text/token_line.hpp"
@@ -123,6 +125,21 @@ void test_terms() {
   }
 }
 
+void test_domains() {
+  Random random(15);
+  for (int round = 0; round < 3000; ++round) {
+    const std::vector<char> bytes = exact(random_text(random, random() % 10));
+    const std::string_view list(bytes.data(), bytes.size());
+    try {
+      const DomainSet domains({&list, 1});
+      CHECK(domains.size() <= bytes.size() / 2 + 1);
+      CHECK(!domains.holds("not.there"));
+    } catch (const castline::Error& error) {
+      CHECK(error.kind() == castline::ErrorKind::usage);
+    }
+  }
+}
+
 void test_contamination() {
   Random random(13);
   Shingler shingler;
@@ -170,6 +187,7 @@ void test_hostile_repetition() {
 int main() {
   test_private_data();
   test_terms();
+  test_domains();
   test_contamination();
   test_token_lines();
   test_hostile_repetition();

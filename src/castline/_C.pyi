@@ -73,6 +73,15 @@ class ContaminationIndex:
         n-grams with (-1: none); how many those are. Releases the GIL.
         """
 
+class DomainSet:
+    """Lists of domains, eight bytes for each (csrc/text/domains.hpp)."""
+
+    def __init__(self, lists: Sequence[str | bytes]) -> None:
+        """Each of ASCII, a domain per line, or a hosts file. ValueError: a line is not like this."""
+    def __len__(self) -> int: ...
+    def holds(self, host: str) -> bool:
+        """Whether `host`, in lower case and without "www.", or a domain that it is in is listed."""
+
 def mask_private(
     texts: Sequence[str | bytes],
     kind: Literal["text", "code"] = "text",

@@ -8,7 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from castline import _C
 from castline.cli.app import app
 from castline.corpus.annotate.annotators import make_annotators
 from castline.corpus.annotate.safety import Addresses, describe_terms
@@ -90,7 +93,8 @@ def test_a_changed_list_reads_again_and_a_changed_threshold_does_not(folder: Pat
         ({"words": ["empty.txt"]}, r"empty\.txt: expected one entry per line, but found none"),
         ({"words": ["latin.txt"]}, r"latin\.txt: expected UTF-8 text, but found .* at byte 3"),
         ({"words": ["blank.txt"]}, r"blank\.txt: expected terms that say something"),
-        ({"domains": ["urls.txt"]}, r"urls\.txt\): expected a domain such as example\.org, but found 'https://www\.m"),
+        ({"domains": ["empty.txt"]}, r"empty\.txt\): expected a domain per line, but found none"),
+        ({"domains": ["urls.txt"]}, r"urls\.txt\): .*expected a domain such as example\.org, but got 'https://www\.m"),
     ],
 )
 def test_files_that_are_no_lists(folder: Path, tables: dict[str, Any], message: str) -> None:
@@ -129,8 +133,25 @@ def test_exceptions_need_words() -> None:
     ],
 )
 def test_addresses(url: str | None, blocked: int | None) -> None:
-    listed = Addresses(["bad.org", "Bücher.de", "0.0.0.0 worse.net # a hosts file"], ["https://www.mixed.org/forum/"])
+    listed = Addresses(
+        ["# 列表\nbad.org\r\n0.0.0.0 worse.net # a hosts file\n", "Bücher.de # 书"], ["https://www.mixed.org/forum/"]
+    )
     assert listed.holds(url) == blocked
+
+
+LABELS = st.text("abw.A", max_size=5).map(lambda text: text + "x")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(LABELS, max_size=8), st.lists(LABELS, min_size=1, max_size=4).map(lambda labels: ".".join(labels).lower())
+)
+def test_domains_are_looked_up_as_in_a_set(listed: list[str], host: str) -> None:
+    domains = _C.DomainSet(["\n".join(listed[:4]), " \n".join(listed[4:]) + "  # the rest\n"])
+    expected = {name.lower().strip(".").removeprefix("www.") for name in listed}
+    labels = host.split(".")
+    assert domains.holds(host) == any(".".join(labels[start:]) in expected for start in range(len(labels)))
+    assert len(domains) == len(expected)
 
 
 def test_terms_are_described_by_how_often_they_come() -> None:
