@@ -24,7 +24,7 @@ class Finding:
 
 
 def findings(out: Path, manifest: dict[str, Any]) -> list[Finding]:
-    """The counts of all annotators of the corpus `out`, in the order they ran.
+    """The counts of all annotators of the corpus `out` that looked at any document, in the order they ran.
 
     Raises:
         DataError: a table is missing or damaged.
@@ -33,7 +33,8 @@ def findings(out: Path, manifest: dict[str, Any]) -> list[Finding]:
     if not names:
         return []
     table = _read(out, names)
-    return [_finding(name, table[name]) for name in names]
+    found = [_finding(name, table[name]) for name in names]
+    return [one for one in found if one.looked_at]
 
 
 @dataclass(frozen=True)

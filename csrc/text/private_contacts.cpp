@@ -177,7 +177,7 @@ Found find_ipv6(std::string_view text, std::size_t at) {
       ++i;
     }
   }
-  if (gap ? groups > 7 : groups != 8) return {};
+  if (gap ? groups < 2 || groups > 7 : groups != 8) return {};  // "2008::" is a year before a list
   const std::string front = lowered(text.substr(at, 10));
   if (front.starts_with("2001:db8:") || front.starts_with("2001:0db8:")) return {};
   return PrivateSpan{at, end, PrivateKind::ip};

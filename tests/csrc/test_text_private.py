@@ -69,7 +69,7 @@ def test_addresses_are_masked(text: str, masked: str) -> None:
         "v1.2.3.40 version 1.2.3.40 Version: 6.1.7601.99 Chrome/91.0.44.124 lib-1.2.3.44 pip==1.2.3.99",
         "section 1.2.3.4, 1.3.6.1.4.1.99, 300.1.2.3, 01.2.3.99, 1.2.3.99a",
         "AssemblyVersion(\"1.2.3.99\") __version__ = '1.2.3.99'",
-        "2001:db8::1 fe80::1 ::1 std::a::b 12:34:56 2024:01 a:2001:bd:: 2024:2024",
+        "published in 2008::\n\n 2001:db8::1 fe80::1 ::1 std::a::b 12:34:56 2024:01 a:2001:bd:: 2024:2024",
     ],
 )
 def test_what_only_looks_like_an_address_stays(text: str) -> None:
