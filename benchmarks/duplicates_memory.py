@@ -3,10 +3,10 @@
     python benchmarks/duplicates_memory.py [--documents 5000000] [--memory 1GB] [--folder /where/12GB/fit]
 
 Documents of 32 random words, of which every fourth family has a copy and a copy with one word changed (Jaccard
-similarity 0.81). They lie on disk as reading leaves them; the build's own stage then indexes and searches them in a
-process of its own, whose peak of resident memory is read from the kernel. What was found is compared with what was
-planted. The peer, datasketch's MinHashLSH, holds its index in memory and verifies nothing; it gets a hundredth of the
-documents, and its growth per document is what is compared.
+similarity 0.81). They lie on disk as reading leaves them; the build's own stages then index and search them, and
+decide who stays, each in a process of its own, whose peak of resident memory is read from the kernel. What was found
+is compared with what was planted. The peer, datasketch's MinHashLSH, holds its index in memory and verifies nothing;
+it gets a hundredth of the documents, and its growth per document is what is compared.
 """
 
 import argparse
@@ -24,6 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from castline import _C
+from castline.corpus.config import CorpusConfig
+from castline.corpus.decide import decide
 from castline.corpus.documents import Document, write_documents
 from castline.corpus.duplicates import CLUSTERS, PAIRS
 from castline.corpus.duplicates.config import DedupConfig
@@ -75,7 +77,7 @@ def write_parts(out: Path, count: int) -> tuple[list[str], np.ndarray[Any, np.dt
         hashes = _C.content_hashes([text for _, text in part]).tobytes()
         column = pa.array([hashes[at : at + 16] for at in range(0, len(hashes), 16)], pa.binary(16))
         columns = {"id": ids, "content_hash": column, "bytes": [len(text) for _, text in part]}
-        columns |= {name: [value] * len(part) for name, value in ORIGIN.items()}
+        columns |= {name: pa.array([value] * len(part)).dictionary_encode() for name, value in ORIGIN.items()}
         write_table(out / "measurements" / f"{name}.parquet", pa.table(columns))
         names.append(name)
     return names, families
@@ -96,6 +98,16 @@ def search(out: Path, memory: str) -> dict[str, float]:
         find_duplicates(parts, DedupConfig(memory=memory), [], Workspace(out), pool)
     spent = {"seconds": time.perf_counter() - start, "processor": time.process_time() - processor}
     return {"start": before, "peak": peak(), **spent}
+
+
+def choose(out: Path) -> dict[str, float]:
+    """Decide who stays; no other rule looks at the documents."""
+    off = {"enabled": False}
+    rules = dict.fromkeys(("gopher_quality", "gopher_repetition", "text_form"), off)
+    config = CorpusConfig.model_validate({"sources": [{"name": "made", "path": "made.jsonl"}], "rules": rules})
+    before, start = peak(), time.perf_counter()
+    kept = decide(out, config)["made"].kept
+    return {"start": before, "peak": peak(), "seconds": time.perf_counter() - start, "kept": sum(kept.values())}
 
 
 def peer(count: int) -> dict[str, float]:
@@ -136,10 +148,14 @@ def main() -> None:
     options.add_argument("--memory", default="1GB", help="[dedup] memory (default 1GB)")
     options.add_argument("--folder", type=Path, help="where to write (default: the system's temporary folder)")
     options.add_argument("--search", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--choose", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--peer", type=int, help=argparse.SUPPRESS)
     options = options.parse_args()
     if options.search:
         print(json.dumps(search(options.search, options.memory)))
+        return
+    if options.choose:
+        print(json.dumps(choose(options.choose)))
         return
     if options.peer:
         print(json.dumps(peer(options.peer)))
@@ -149,6 +165,7 @@ def main() -> None:
         out = Path(folder)
         _, families = write_parts(out, count)
         ours = in_a_process("--search", folder, "--memory", options.memory)
+        chosen = in_a_process("--choose", folder)
         disk = sum(path.stat().st_size for path in (out / "duplicates").rglob("*") if path.is_file())
         result = check(out, families)
     print(f"{count:,} documents of {WORDS} words, [dedup] memory = {options.memory}")
@@ -156,11 +173,12 @@ def main() -> None:
     print(
         f"             {ours['seconds']:.0f} s, of one processor {ours['processor']:.0f} s; {disk / 1e9:.1f} GB on disk"
     )
-    print(f"             {result}", flush=True)
+    print(f"             {result}")
+    print(f"who stays:   {chosen['peak'] / 1e9:.2f} GB, {chosen['seconds']:.0f} s, {chosen['kept']:,} kept", flush=True)
     theirs = in_a_process("--peer", str(count // PEER_SHARE))
     per_document = (theirs["peak"] - theirs["start"]) / (count // PEER_SHARE)
     print(f"datasketch:  {per_document / 1e3:.1f} kB per document in memory, so {per_document * count / 1e9:.0f} GB")
-    print(f"ratio:       {per_document * count / ours['peak']:.0f}x")
+    print(f"ratio:       {per_document * count / max(ours['peak'], chosen['peak']):.0f}x")
 
 
 if __name__ == "__main__":

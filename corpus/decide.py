@@ -7,6 +7,7 @@ class of code; and for a kept one the `split`, and its `repeats`: how often one 
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from castline.corpus.code.repositories import held_out_groups
 from castline.corpus.config import CorpusConfig
 from castline.corpus.duplicates import CLUSTERS
 from castline.corpus.duplicates.keep import Integers, columns_needed, preferences, representatives
-from castline.corpus.rules.apply import PASSED, Flags, Names, apply_rules
+from castline.corpus.rules.apply import PASSED, Flags, Floats, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
-from castline.corpus.tables import read_table, write_table
+from castline.corpus.tables import count_rows, few_strings, fixed_width, read_table, write_table
 from castline.errors import DataError
+
+Ids = npt.NDArray[np.bytes_]
 
 EXACT_DUPLICATE = "exact_duplicate"
 NEAR_DUPLICATE = "near_duplicate"
@@ -42,10 +45,50 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Decisions about all documents, not written yet."""
+    """Decisions about all documents, not written yet. Every array has an element per document."""
 
-    tables: dict[str, pa.Table]  # by file name
     outcomes: dict[str, Outcome]  # of every source that has documents
+    documents: dict[str, int]  # how many each file has, by its name
+    ids: Ids
+    kept: Flags
+    rule: Names
+    value: Floats
+    threshold: Floats
+    stays: Integers  # the document that it is a duplicate of; -1 for none
+    known: Flags  # whether it is a duplicate of an earlier corpus's
+    earlier: pa.Table  # of which: `earlier`, `earlier_corpus`
+    named: Integers  # the document whose id is the name of its cluster
+    split: Names
+    quality: Names
+    repeats: Integers
+
+    def tables(self) -> Iterator[tuple[str, pa.Table]]:
+        """The files' names and tables, made one after the other."""
+        start = 0
+        for name, count in self.documents.items():
+            yield name, self._table(slice(start, start + count))
+            start += count
+
+    def _table(self, rows: slice) -> pa.Table:
+        known = pa.array(self.known[rows])
+        earlier = self.earlier.slice(rows.start, rows.stop - rows.start)
+        stays = self.stays[rows]
+        duplicate_of = _strings(np.where(stays >= 0, self.ids[stays], b""))
+        return pa.table(
+            {
+                "id": _strings(self.ids[rows]),
+                "kept": self.kept[rows],
+                "rule": _category(self.rule[rows]),
+                "value": pa.array(self.value[rows], from_pandas=True),
+                "threshold": pa.array(self.threshold[rows], from_pandas=True),
+                "duplicate_of": pc.if_else(known, earlier["earlier"].combine_chunks(), duplicate_of),
+                "earlier_corpus": pc.if_else(known, earlier["earlier_corpus"].combine_chunks(), "").dictionary_encode(),
+                "cluster": _strings(self.ids[self.named[rows]]),
+                "split": _category(self.split[rows]),
+                "quality": _category(self.quality[rows]),
+                "repeats": self.repeats[rows],
+            }
+        )
 
 
 def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
@@ -64,7 +107,7 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
 
 def write_decisions(out: Path, decisions: Decisions) -> None:
     """Write `decisions/` beside the measurements."""
-    for name, table in decisions.tables.items():
+    for name, table in decisions.tables():
         write_table(out / "decisions" / name, table)
 
 
@@ -74,93 +117,130 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
     Raises:
         DataError: measurements or duplicates are missing.
     """
+    measured = _read_measurements(out, config)
+    rule, value, threshold = measured.rule, measured.value, measured.threshold
+    clustered = read_table(out / CLUSTERS, ["cluster", "earlier", "earlier_corpus"])
+    cluster = clustered["cluster"].to_numpy()
+    count = len(measured.ids)
+    if len(cluster) != count:
+        raise DataError(f"{out / CLUSTERS}: expected {count} rows, but found {len(cluster)}; build with --force")
+
+    quality = quality_classes(measured.described, measured.score, rule == PASSED, config.code)
+    too_low = (rule == PASSED) & (quality == LOW)
+    rule[too_low], value[too_low], threshold[too_low] = TOO_LOW, measured.score[too_low], config.code.low
+
+    passed = rule == PASSED
+    stays = representatives(cluster, passed, measured.preferred)
+    known = passed & pc.is_valid(clustered["earlier"]).to_numpy()
+    kept = passed & ~known & (stays == np.arange(count))
+    duplicate = passed & ~known & ~kept
+    same = measured.contents[duplicate] == measured.contents[stays[duplicate]]
+    rule[duplicate] = np.where(same, EXACT_DUPLICATE, NEAR_DUPLICATE)
+    rule[known] = DUPLICATE_OF_EARLIER
+
+    named = _naming_documents(measured.ids, cluster)
+    sources = few_strings(measured.described["source"])
+    split = np.where(kept, TRAIN, "").astype(object)
+    groups, group = _held_out_groups(measured, sources, named, kept, config)
+    chosen = held_out(groups, group, sources[kept], config.split.held_out, config.seed)
+    split[np.flatnonzero(kept)[chosen]] = HELD_OUT
+    return Decisions(
+        outcomes={source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)},
+        documents=measured.documents,
+        ids=measured.ids,
+        kept=kept,
+        rule=rule,
+        value=value,
+        threshold=threshold,
+        stays=np.where(duplicate, stays, -1),
+        known=known,
+        earlier=clustered.drop_columns("cluster"),
+        named=named,
+        split=split,
+        quality=quality,
+        repeats=kept * np.where(quality == HIGH, config.code.high_repeats, 1),
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What decisions need of the measurements, of all documents; the rules have been applied."""
+
+    documents: dict[str, int]  # how many each file has, by its name
+    ids: Ids
+    contents: npt.NDArray[np.void]  # hashes of the texts
+    described: pa.Table  # source, kind, language, bytes; the path where repositories are held out whole
+    rule: Names
+    value: Floats
+    threshold: Floats
+    score: Floats  # of code
+    preferred: list[Integers]  # what is compared among duplicates
+
+
+def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
     names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
     if not names:
         raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
-    verdicts, identities, scored, preferable = [], [], [], []
-    for name in names:
-        table = read_table(out / "measurements" / name)
-        verdicts.append(apply_rules(table, config.rules))
-        identities.append(table.select(["id", "source", "path", "content_hash", "kind", "language", "bytes"]))
-        scored.append(scores(table, config.code))
-        preferable.append(table.select([name for name in columns_needed(config.dedup) if name in table.column_names]))
-    rule = np.concatenate([verdict[0] for verdict in verdicts])
-    everything = pa.concat_tables(identities)
-    ids = _column(everything, "id", "S32")
-    sources = _column(everything, "source", "O")
-    clustered = read_table(out / CLUSTERS, ["cluster", "earlier", "earlier_corpus"])
-    cluster = clustered["cluster"].to_numpy()
-    if len(cluster) != len(ids):
-        raise DataError(f"{out / CLUSTERS}: expected {len(ids)} rows, but found {len(cluster)}; build with --force")
-
-    value = np.concatenate([verdict[1] for verdict in verdicts])
-    threshold = np.concatenate([verdict[2] for verdict in verdicts])
-    score = np.concatenate(scored)
-    quality = quality_classes(everything, score, rule == PASSED, config.code)
-    too_low = (rule == PASSED) & (quality == LOW)
-    rule[too_low], value[too_low], threshold[too_low] = TOO_LOW, score[too_low], config.code.low
-
-    passed = rule == PASSED
-    stays = representatives(cluster, passed, preferences(preferable, config.dedup))
-    known = passed & pc.is_valid(clustered["earlier"]).to_numpy()
-    kept = passed & ~known & (stays == np.arange(len(ids)))
-    duplicate = passed & ~known & ~kept
-    hashes = _column(everything, "content_hash", "V16")
-    rule[duplicate] = np.where(hashes[duplicate] == hashes[stays[duplicate]], EXACT_DUPLICATE, NEAR_DUPLICATE)
-    rule[known] = DUPLICATE_OF_EARLIER
-
-    clusters = _cluster_names(ids, cluster)
-    split = np.where(kept, TRAIN, "").astype(object)
-    groups = _held_out_groups(everything["path"], clusters, sources, kept, config)
-    chosen = held_out(groups[kept].tolist(), sources[kept].tolist(), config.split.held_out, config.seed)
-    split[np.flatnonzero(kept)[chosen]] = HELD_OUT
-
-    decisions = pa.table(
-        {
-            "id": _strings(ids),
-            "kept": kept,
-            "rule": pa.array(rule, pa.string()).dictionary_encode(),
-            "value": pa.array(value, from_pandas=True),
-            "threshold": pa.array(threshold, from_pandas=True),
-            "duplicate_of": pc.if_else(known, clustered["earlier"], _strings(np.where(duplicate, ids[stays], b""))),
-            "earlier_corpus": pc.if_else(known, clustered["earlier_corpus"], "").combine_chunks().dictionary_encode(),
-            "cluster": _strings(clusters),
-            "split": pa.array(split, pa.string()).dictionary_encode(),
-            "quality": pa.array(quality, pa.string()).dictionary_encode(),
-            "repeats": kept * np.where(quality == HIGH, config.code.high_repeats, 1),
-        }
-    )
-    tables = {}
+    columns = ["source", "kind", "language", "bytes"]
+    columns += ["path"] if any(source.repository != "none" for source in config.sources) else []
+    paths = [out / "measurements" / name for name in names]
+    documents = dict(zip(names, map(count_rows, paths), strict=True))
+    count = sum(documents.values())
+    # Arrays of the whole length are filled part by part: joining small ones would need the room twice.
+    ids, contents = np.empty(count, "S32"), np.empty(count, "V16")
+    rule = np.empty(count, dtype=object)
+    value, threshold, score = np.empty(count), np.empty(count), np.empty(count)
+    described, preferable = [], []
     start = 0
-    for name, identity in zip(names, identities, strict=True):
-        tables[name] = decisions.slice(start, len(identity))
-        start += len(identity)
-    outcomes = {source: _outcome(rule, kept, split, sources == source) for source in dict.fromkeys(sources)}
-    return Decisions(tables, outcomes)
+    for path in paths:
+        table = read_table(path)
+        rows = slice(start, start + len(table))
+        rule[rows], value[rows], threshold[rows] = apply_rules(table, config.rules)
+        ids[rows] = fixed_width(table["id"], "S32")
+        contents[rows] = fixed_width(table["content_hash"], "V16")
+        score[rows] = scores(table, config.code)
+        described.append(table.select(columns))
+        preferable.append(table.select([name for name in columns_needed(config.dedup) if name in table.column_names]))
+        start = rows.stop
+    return _Measured(
+        documents=documents,
+        ids=ids,
+        contents=contents,
+        described=pa.concat_tables(described),
+        rule=rule,
+        value=value,
+        threshold=threshold,
+        score=score,
+        preferred=preferences(preferable, config.dedup),
+    )
 
 
-def _cluster_names(ids: npt.NDArray[np.bytes_], cluster: Integers) -> npt.NDArray[np.bytes_]:
-    """A name for every document's cluster that does not depend on the order of reading: its smallest id."""
+def _naming_documents(ids: Ids, cluster: Integers) -> Integers:
+    """For every document the one with the smallest id in its cluster: a name that depends on no order of reading."""
     order = np.lexsort((ids, cluster))
     first = np.unique(cluster[order], return_index=True)[1]
-    names = np.empty_like(ids)
-    names[cluster[order[first]]] = ids[order[first]]
+    names = np.empty(len(ids), dtype=np.int64)
+    names[cluster[order[first]]] = order[first]
     return names[cluster]
 
 
 def _held_out_groups(
-    paths: pa.ChunkedArray, clusters: npt.NDArray[np.bytes_], sources: Names, kept: Flags, config: CorpusConfig
-) -> Names:
-    """What is held out together: a cluster, or a repository."""
-    groups = clusters.astype(object)
+    measured: _Measured, sources: Names, named: Integers, kept: Flags, config: CorpusConfig
+) -> tuple[Iterable[str | bytes], Integers]:
+    """What documents are held out together with, clusters and repositories: names, and which each kept one has."""
+    if "path" not in measured.described.column_names:
+        clusters, group = np.unique(named[kept], return_inverse=True)
+        return (measured.ids[i] for i in clusters), group
+    groups = measured.ids[named[kept]].astype("U32").astype(object)
+    paths = measured.described["path"].filter(pa.array(kept))
     for source in config.sources:
         if source.repository != "none":
-            rows = np.flatnonzero(kept & (sources == source.name))
-            names = held_out_groups(
-                paths.take(pa.array(rows)).to_pylist(), groups[rows].tolist(), source.repository, config.split.held_out
-            )
+            rows = np.flatnonzero(sources[kept] == source.name)
+            mine = paths.take(pa.array(rows)).to_pylist()
+            names = held_out_groups(mine, groups[rows].tolist(), source.repository, config.split.held_out)
             groups[rows] = np.array(names, dtype=object)
-    return groups
+    distinct, group = np.unique(groups, return_inverse=True)
+    return distinct, group
 
 
 def _outcome(rule: Names, kept: Flags, split: Names, mine: Flags) -> Outcome:
@@ -170,8 +250,8 @@ def _outcome(rule: Names, kept: Flags, split: Names, mine: Flags) -> Outcome:
     )
 
 
-def _column(table: pa.Table, name: str, dtype: str) -> npt.NDArray[Any]:
-    return np.array(table[name].to_pylist(), dtype=dtype)
+def _category(values: Names) -> pa.DictionaryArray:
+    return pa.array(values, pa.string()).dictionary_encode()
 
 
 def _strings(values: npt.NDArray[Any]) -> pa.Array:

@@ -88,8 +88,8 @@ def _check_settings(settings: list[str]) -> None:
 
 
 def _compare(out: Path, after: Decisions, settings: list[str]) -> Change:
-    before = pa.concat_tables([read_table(out / "decisions" / name) for name in after.tables])
-    now = pa.concat_tables(list(after.tables.values()))
+    before = pa.concat_tables([read_table(out / "decisions" / name) for name in after.documents])
+    now = pa.concat_tables([table for _, table in after.tables()])
     was_kept, is_kept = before["kept"].to_numpy(), now["kept"].to_numpy()
     columns = [name for name in ("rule", "duplicate_of", "split", "repeats") if name in before.column_names]
     same = np.ones(len(now), dtype=bool)

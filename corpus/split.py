@@ -1,7 +1,7 @@
 """Which documents are held out for evaluation: whole duplicate clusters, chosen by a hash."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,13 @@ TRAIN = "train"
 HELD_OUT = "held_out"
 
 
-def held_out(clusters: Sequence[str], sources: Sequence[str], share: float, seed: int) -> npt.NDArray[np.bool_]:
+def held_out(
+    names: Iterable[str | bytes],
+    cluster: npt.NDArray[np.int64],
+    sources: npt.NDArray[np.object_],
+    share: float,
+    seed: int,
+) -> npt.NDArray[np.bool_]:
     """Mark the kept documents that are held out.
 
     A cluster is held out when the hash of its name falls below `share`, so the choice stays the same when
@@ -18,27 +24,27 @@ def held_out(clusters: Sequence[str], sources: Sequence[str], share: float, seed
     0) and at least one left for training.
 
     Args:
-        clusters: the name of every kept document's cluster.
+        names: of the clusters.
+        cluster: the number of every kept document's cluster among them.
         sources: the source of every kept document.
         share: between 0 and 1.
         seed: another seed gives another choice.
     """
     if share == 0.0:
-        return np.zeros(len(clusters), dtype=bool)
-    ranks = {name: _rank(name, seed) for name in clusters}
-    of_source: dict[str, set[str]] = {}
-    for name, source in zip(clusters, sources, strict=True):
-        of_source.setdefault(source, set()).add(name)
-    chosen = {name for name, rank in ranks.items() if rank < share}
-    for names in of_source.values():
-        if len(names) > 1:
-            ordered = sorted(names, key=lambda name: (ranks[name], name))
-            chosen.add(ordered[0])
-            chosen.discard(ordered[-1])
-    return np.array([name in chosen for name in clusters], dtype=bool)
+        return np.zeros(len(cluster), dtype=bool)
+    ranks = np.fromiter((_rank(name, seed) for name in names), np.float64)
+    chosen = ranks < share
+    for source in dict.fromkeys(sources):
+        mine = np.unique(cluster[sources == source])
+        if len(mine) > 1:
+            ordered = mine[np.argsort(ranks[mine], kind="stable")]
+            chosen[ordered[0]] = True
+            chosen[ordered[-1]] = False
+    return chosen[cluster]
 
 
-def _rank(name: str, seed: int) -> float:
+def _rank(name: str | bytes, seed: int) -> float:
     """A number in [0, 1) that looks random."""
-    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+    text = name.decode() if isinstance(name, bytes) else name
+    digest = hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

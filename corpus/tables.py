@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from castline.errors import DataError
@@ -32,3 +36,31 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise DataError(
             f"{path}: expected a table that castline wrote, but found: {error}; build the corpus again with --force"
         ) from error
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a table has.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return len(read_table(path, ()))
+
+
+def few_strings(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    """A column with few distinct strings: an array of as many objects, however many rows there are."""
+    parts = [np.empty(0, dtype=object)]
+    for chunk in column.chunks:
+        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        parts.append(np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()])
+    return np.concatenate(parts)
+
+
+def fixed_width(column: pa.ChunkedArray, dtype: str) -> npt.NDArray[Any]:
+    """A column whose strings, or bytes, are all as long as `dtype` ("S32", "V16"), without an object per row."""
+    width = np.dtype(dtype).itemsize
+    parts = [np.empty(0, dtype)]
+    for chunk in column.chunks:
+        values = pc.cast(pc.cast(chunk, pa.binary()), pa.binary(width))
+        parts.append(np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * width))
+    return np.concatenate(parts)

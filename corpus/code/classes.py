@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from castline.corpus.code.config import CodeConfig
+from castline.corpus.tables import few_strings
 from castline.errors import DataError
 
 HIGH, MODERATE, LOW = "high", "moderate", "low"
@@ -24,7 +25,7 @@ def scores(table: pa.Table, config: CodeConfig) -> Floats:
     column = table[config.score] if config.score in table.column_names else None
     if column is not None and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return np.asarray(column.to_numpy(), dtype=np.float64)
-    if "code" in table["kind"].to_pylist():
+    if "code" in few_strings(table["kind"]):
         raise DataError(
             f"code.score: expected a measurement '{config.score}' that is a number, but this corpus has none; "
             "measure it again with `castline corpus build --force`, or name another"
@@ -41,8 +42,8 @@ def quality_classes(documents: pa.Table, score: Floats, passed: Flags, config: C
         passed: which have passed the rules. The shares that make a language rare are those of their bytes.
         config: the bounds.
     """
-    code = np.array(documents["kind"].to_pylist(), dtype=object) == "code"
-    languages = np.array(documents["language"].to_pylist(), dtype=object)
+    code = few_strings(documents["kind"]) == "code"
+    languages = few_strings(documents["language"])
     quality = np.where(code, MODERATE, "").astype(object)
     quality[code & (score >= config.high)] = HIGH
     low = code & (score < config.low)
