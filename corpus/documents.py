@@ -26,7 +26,7 @@ class Reason(StrEnum):
     UNKNOWN_ENCODING = "unknown_encoding"
     EMPTY = "empty"
     TOO_LARGE = "too_large"  # more than the source's max_record_bytes
-    TOO_DEEP = "too_deep"  # HTML nested beyond every real page
+    TOO_COMPLEX = "too_complex"  # HTML beyond every real page
     BOMB = "bomb"  # expands beyond the source's max_expansion
     NESTED = "nested"  # an archive in too many others
     ENCRYPTED = "encrypted"

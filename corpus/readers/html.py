@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from castline.corpus.documents import Reason, UnreadableError
 from castline.corpus.readers.content import too_large
+from castline.corpus.readers.html_limits import check_page
 from castline.corpus.readers.record import Origin, Pending, Record
 
-MAX_PAGE_BYTES = 8 * 1024 * 1024
+MAX_PAGE_BYTES = 5 * 1024 * 1024  # as Common Crawl has it
 MAX_DEPTH = 512  # as browsers have it; the extraction takes quadratic time in the depth
 _META_BYTES = 1024  # in which the standard asks for the declaration of the encoding
 
@@ -27,7 +28,7 @@ def main_text(origin: Origin, data: bytes, declared: str = "") -> tuple[str, dic
     """The main text of a page, and its encoding as metadata; `declared` is the encoding its server named.
 
     Raises:
-        UnreadableError: it is no text, of no known encoding, too large or nested too deeply.
+        UnreadableError: it is no text, of no known encoding, too large or too complex.
     """
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
@@ -35,9 +36,10 @@ def main_text(origin: Origin, data: bytes, declared: str = "") -> tuple[str, dic
     if len(data) > MAX_PAGE_BYTES:
         raise too_large("a page", f"{len(data):,}", MAX_PAGE_BYTES)
     html, metadata = origin.text(data, declared or _declared_in(data))
+    check_page(html)
     tree = HTMLTree.parse(html)
     if tree.document.query_selector(_too_deep()) is not None:
-        raise UnreadableError(Reason.TOO_DEEP, f"elements are nested more than {MAX_DEPTH} deep")
+        raise UnreadableError(Reason.TOO_COMPLEX, f"elements are nested more than {MAX_DEPTH} deep")
     text = extract_plain_text(tree, main_content=True, alt_texts=False).strip()
     return text.replace("\0", ""), metadata
 

@@ -15,7 +15,7 @@ from .test_readers import read_bytes
 
 
 @given(data=st.binary(max_size=300), cut=st.integers(0, 400), at=st.integers(0, 500))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @pytest.mark.parametrize(
     "name", ["a.warc", "a.warc.gz", "a.tar", "a.tgz", "a.zip", "a.html", "a.parquet", "a.jsonl.zst", "a.txt"]
 )

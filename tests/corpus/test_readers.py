@@ -123,6 +123,7 @@ def test_jsonl_lines_keep_their_numbers(tmp_path: Path) -> None:
     [
         (b'{"text": "cut', Reason.BROKEN_JSON, "Unterminated string"),
         (b'{"text": "\xff"}', Reason.BROKEN_JSON, "decode"),
+        (b'{"text": "a\0b"}', Reason.BROKEN_JSON, "control character"),
         (b'{"text": "half \\ud83d"}', Reason.BAD_UNICODE, "character 5"),
         (b'{"body": "x", "url": "y"}', Reason.BAD_FIELD, "'text', but found: body, url; set the source's text_field"),
         (b'{"text": 7}', Reason.BAD_FIELD, "a string, but found a number"),

@@ -118,7 +118,7 @@ def test_the_number_of_workers_changes_no_byte(folder: Path, whole: Path, tmp_pa
     assert contents(read(folder, tmp_path, workers)) == contents(whole)
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(1, 2), (2, 2), pytest.param(4, 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("workers", "kills"), [(1, 2), (2, 2), pytest.param(4, 8, marks=pytest.mark.slow)])
 def test_killed_inside_a_file(folder: Path, whole: Path, tmp_path: Path, workers: int, kills: int) -> None:
     moments = random.Random(workers)
     total = len(list((whole / "documents").iterdir()))

@@ -12,8 +12,11 @@ from types import ModuleType
 import pytest
 import zstandard
 from fastwarc.warc import ArchiveIterator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from castline.corpus.documents import Document, Reason, Reject
+from castline.corpus.readers.html_limits import check_page
 
 from .samples import PAGE, reasons, record, response, texts
 from .test_readers import only_document, only_reject, read_bytes
@@ -80,12 +83,45 @@ def test_after_a_broken_member_the_next_one_goes_on(tmp_path: Path, damage: byte
     assert [r.where for r in found if isinstance(r, Reject)] == [f"a.warc.gz (byte {len(members[0] + members[1])})"]
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"<div>" * 100_000, Reason.TOO_DEEP), (b"x" * (9 << 20), Reason.TOO_LARGE)]
-)
-def test_html_bombs(tmp_path: Path, content: bytes, reason: Reason) -> None:
-    assert only_reject(read_bytes(tmp_path, "a.html", content)).reason == reason
+BOMBS = {
+    "deep": "<div>" * 60_000,
+    "deep in hidden ends": "<div><script></div></script><!--</div>-->" * 8_000,
+    "open and never ended": "<span>" * 30_000 + "</x>" * 30_000,
+    "opened again in every paragraph": "".join(f"<p><font size={n}>" for n in range(20_000)),
+    "misnested": "<a><b></a>" * 30_000,
+    "attributes": "<p " + " ".join(f"a{n}=1" for n in range(40_000)) + ">",
+    "attributes with quotes": "<p " + " ".join(f"a{n}='<p>'" for n in range(40_000)) + ">",
+    "attributes of the root": "".join(f"<html a{n}>" for n in range(40_000)),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_pages_that_would_keep_a_parser_busy(tmp_path: Path, content: str) -> None:
+    assert only_reject(read_bytes(tmp_path, "a.html", content.encode())).reason == Reason.TOO_COMPLEX
+    found = read_bytes(tmp_path, "a.warc", response("https://a.example/", content.encode()) + response("b", PAGE % 1))
+    assert reasons(found) == [Reason.TOO_COMPLEX]
+    assert len(texts(found)) == 1, "the next page goes on"
+
+
+def test_pages_at_the_limits(tmp_path: Path) -> None:
+    assert only_reject(read_bytes(tmp_path, "a.html", b"x" * (6 << 20))).reason == Reason.TOO_LARGE
+    deep = only_reject(read_bytes(tmp_path, "a.html", b"<div>" * 600 + b"<p>text</p>"))
+    assert deep.reason == Reason.TOO_COMPLEX
     assert only_document(read_bytes(tmp_path, "b.html", b"<div>" * 400 + b"<p>text</p>")).text == "text"
+
+
+@given(
+    st.lists(st.sampled_from(["<b>", "</b>", "<p>", "<p a='>'>", "<br>", "<i>", "</i>", "</p>", "x", "<li>", "<!--"]))
+)
+def test_what_is_ended_is_not_open(parts: list[str]) -> None:
+    part = "".join(parts)
+    check_page(f"<div>{part}--></b></b></i></i></div>" * 10)  # at most one more open per part
+
+
+def test_ordinary_pages_pass() -> None:
+    check_page("<div><ul><li><b>x</b></div><a name=x>" * 5_000)
+    for page in PAGES:
+        check_page(page.decode())
 
 
 def test_a_record_whose_checksum_is_wrong_is_no_document(tmp_path: Path) -> None:
