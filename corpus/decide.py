@@ -229,8 +229,10 @@ def _held_out_groups(
 ) -> tuple[Iterable[str | bytes], Integers]:
     """What documents are held out together with, clusters and repositories: names, and which each kept one has."""
     if "path" not in measured.described.column_names:
-        clusters, group = np.unique(named[kept], return_inverse=True)
-        return (measured.ids[i] for i in clusters), group
+        is_name = np.zeros(len(kept), dtype=bool)
+        is_name[named[kept]] = True
+        number = np.cumsum(is_name) - 1
+        return (measured.ids[i] for i in np.flatnonzero(is_name)), number[named[kept]]
     groups = measured.ids[named[kept]].astype("U32").astype(object)
     paths = measured.described["path"].filter(pa.array(kept))
     for source in config.sources:

@@ -35,11 +35,11 @@ def held_out(
     ranks = np.fromiter((_rank(name, seed) for name in names), np.float64)
     chosen = ranks < share
     for source in dict.fromkeys(sources):
-        mine = np.unique(cluster[sources == source])
-        if len(mine) > 1:
-            ordered = mine[np.argsort(ranks[mine], kind="stable")]
-            chosen[ordered[0]] = True
-            chosen[ordered[-1]] = False
+        has = np.zeros(len(ranks), dtype=bool)
+        has[cluster[sources == source]] = True
+        if has.sum() > 1:
+            chosen[np.argmin(np.where(has, ranks, np.inf))] = True
+            chosen[np.argmax(np.where(has, ranks, -np.inf))] = False
     return chosen[cluster]
 
 
