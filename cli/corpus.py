@@ -3,7 +3,7 @@
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,9 @@ def build_command(
     recipe: Annotated[Path, typer.Argument(help="The recipe.")],
     out: Annotated[Path | None, typer.Option(help="The corpus directory to write.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core. The bytes are the same.")] = 0,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where they run: on this machine, or on a Ray cluster.")
+    ] = "local",
     max_bad: Annotated[
         float | None, typer.Option(min=0, max=1, help="Let this share of each source's records be damaged.")
     ] = None,
@@ -43,9 +46,9 @@ def build_command(
     out = required_out(out)
     from castline.corpus.build import build_corpus
 
-    summary = build_corpus(
-        config, out, base=base, workers=workers or len(os.sched_getaffinity(0)), force=force, max_bad=max_bad
-    )
+    if engine == "local":
+        workers = workers or len(os.sched_getaffinity(0))
+    summary = build_corpus(config, out, base=base, workers=workers, engine=engine, force=force, max_bad=max_bad)
     if summary.reused:
         note(f"{out} holds the corpus of this recipe: reused")
     for stage, count in summary.resumed.items():

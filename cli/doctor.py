@@ -49,6 +49,7 @@ def examine() -> list[Finding]:
         _package("onnxruntime", "verification of the ONNX graph", "pip install onnxruntime"),
         _module("castline._C", "corpus, tokenizer and CPU runtime", "make build"),
         _ops(),
+        _package("ray", "corpora built on a cluster", "pip install 'castline[ray]'"),
         _package("tensorrt_rtx", "TensorRT for RTX: engines build here", "pip install 'castline[tensorrt-rtx]'"),
         _package("tensorrt", "TensorRT (data centre): engines build here", "pip install 'castline[tensorrt]'"),
         _gpu(),

@@ -10,7 +10,7 @@ where it stopped, and gives the same bytes as one that was never interrupted.
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from castline.corpus import manifest as manifests
 from castline.corpus.annotate.annotator import Annotator
@@ -37,6 +37,8 @@ from castline.corpus.workspace import Workspace
 from castline.errors import DataError, RecipeError
 from castline.files import sha256_file, write_json
 
+Engine = Literal["local", "ray"]
+
 
 @dataclass(frozen=True)
 class CorpusSummary:
@@ -54,6 +56,7 @@ def build_corpus(
     *,
     base: Path = Path(),
     workers: int = 1,
+    engine: Engine = "local",
     force: bool = False,
     max_bad: float | None = None,
 ) -> CorpusSummary:
@@ -64,13 +67,14 @@ def build_corpus(
         out: the corpus directory.
         base: the folder that the sources' paths are relative to: the recipe's.
         workers: how many processes (and, where a stage is one process, threads).
+        engine: processes of this machine, or a Ray cluster (where 0 `workers` are all its processors).
         force: replace a finished corpus of another recipe; what has not changed is still not done again.
         max_bad: for every source, instead of its own `max_bad`.
 
     Raises:
         RecipeError: `out` holds a corpus of another recipe, or something else.
         DataError: a source is missing, damaged or empty, or the text is too little for the tokenizer.
-        DeviceError: the disk is full, or a worker was killed.
+        DeviceError: the disk is full, a worker was killed, or there is no Ray.
     """
     workspace = Workspace(out)
     _check_folder(out)
@@ -80,7 +84,7 @@ def build_corpus(
     finished = _finished(config, base, tasks, annotators, earlier, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
-    with workspace.locked(), Workers(workers) as pool:
+    with workspace.locked(), _workers(engine, workers, workspace) as pool:
         for name in (manifests.NAME, manifests.DECIDED):
             (out / name).unlink(missing_ok=True)
         workspace.keep_only("shards", ())
@@ -113,6 +117,14 @@ def build_corpus(
         write_json(out / manifests.NAME, manifest)
         shutil.rmtree(out / TOKENS, ignore_errors=True)
     return CorpusSummary(out, manifest, reused=False, resumed=dict(workspace.resumed))
+
+
+def _workers(engine: Engine, count: int, workspace: Workspace) -> Workers:
+    if engine == "local":
+        return Workers(count)
+    from castline.corpus.ray_workers import RayWorkers
+
+    return RayWorkers(count, workspace.folder)
 
 
 def _check_folder(out: Path) -> None:
