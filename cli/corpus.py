@@ -55,7 +55,7 @@ def build_command(
         note(f"{stage}: {count} finished steps of an interrupted build taken over")
     manifest = summary.manifest
     if json_output:
-        shown = {name: manifest[name] for name in ("totals", "sources", "tokenizer")}
+        shown = {name: manifest[name] for name in ("totals", "sources", "mixture", "tokenizer")}
         print_json({"out": str(out), "reused": summary.reused, **shown})
         return
     _show_accounts(manifest)
@@ -184,7 +184,29 @@ def _show_plan(config: "CorpusConfig", base: Path, json_output: bool) -> None:
     print_table("would read (text and tokens estimated)", ("source", "files", "bytes", "text", "tokens"), rows)
     for annotator in plan.annotators:
         print(f"for every document, {annotator}")
+    for phase in plan.phases:
+        _show_phase(f"phase {phase.name} would be, before any rule", [asdict(row) for row in phase.rows])
+        if phase.problem:
+            note(f"as far as can be told from the samples: {phase.problem}")
     print(f"would write at most about {size(plan.output_bytes)}")
+
+
+def _show_phase(title: str, rows: list[dict[str, Any]]) -> None:
+    """A phase by budget, source and length; the report has the languages, too."""
+    sums: dict[tuple[str, str, str], list[int]] = {}
+    for row in rows:
+        counts = sums.setdefault((row["budget"], row["source"], row["length"]), [0, 0, 0])
+        for at, name in enumerate(("available", "planned", "read")):
+            counts[at] += row[name] or 0
+    total = max(sum(planned for _, planned, _ in sums.values()), 1)
+    written = any(row["read"] is not None for row in rows)
+    columns = ("budget", "source", "length", "available", "passes", "planned", "share")
+    shown = [
+        (*names, available, planned / available, planned, f"{100 * planned / total:.1f}%", *([read] if written else []))
+        for names, (available, planned, read) in sorted(sums.items())
+    ]
+    if rows:
+        print_table(title, (*columns, "written") if written else columns, shown)
 
 
 def _show_accounts(manifest: dict[str, Any]) -> None:
@@ -204,6 +226,8 @@ def _show_accounts(manifest: dict[str, Any]) -> None:
         for name, account in accounts.items()
     ]
     print_table("documents and tokens", columns, rows)
+    for phase in manifest.get("mixture", []):
+        _show_phase(f"phase {phase['phase']}: {phase['tokens']:,} tokens", phase["rows"])
     losses = [(f"dropped: {name}", count) for name, count in manifest["totals"]["dropped"].items()]
     losses += [(f"rejected: {name}", count) for name, count in manifest["totals"]["rejected"].items()]
     if losses:

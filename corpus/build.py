@@ -104,11 +104,12 @@ def build_corpus(
         encode_documents(selected, tokenizer.eos_id, workspace, depends_on, pool)
         kinds: dict[str, str] = {source.name: source.kind for source in config.sources}
         fertility = write_fertility(out, selected, kinds, tokenizer)
-        tokens = pack_shards(out, selected, config, tokenizer)
+        packed = pack_shards(out, selected, config, tokenizer)
         manifest = manifests.new_manifest(
             config,
-            manifests.account(config, results, outcomes, selected, tokens),
+            manifests.account(config, results, outcomes, selected, packed.tokens),
             tokenizer=asdict(tokenizer) | {"fertility": fertility},
+            mixture=packed.mixture,
             annotators=identities(annotators),
             against=against(earlier),
             files=_file_hashes(out, parts, selected, decisions, duplicates),

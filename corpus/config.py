@@ -5,6 +5,7 @@ values of the rules they implement. Light to import: pydantic only.
 """
 
 import codecs
+import difflib
 import re
 from typing import Literal
 
@@ -19,6 +20,7 @@ from castline.corpus.annotate.config import (
 )
 from castline.corpus.code.config import CodeConfig, RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
+from castline.corpus.mixing.config import MixConfig
 from castline.corpus.rules.config import RulesConfig
 from castline.corpus.tokenization.config import TokenizerConfig
 from castline.recipe import Table
@@ -101,13 +103,6 @@ class SplitConfig(Table):
     held_out: float = Field(default=0.01, ge=0.0, lt=1.0)
 
 
-class MixConfig(Table):
-    """`[mix]`: the training order. `tokens` scales all sources to an exact total; their weights stay."""
-
-    tokens: int | None = Field(default=None, ge=1)
-    shard_tokens: int = Field(default=64 * 1024 * 1024, ge=1024)
-
-
 class CorpusConfig(Table):
     """Everything that decides what a corpus holds."""
 
@@ -153,4 +148,13 @@ class CorpusConfig(Table):
             if name not in names:
                 known = ", ".join(names) or "no [[classifiers]] table"
                 raise ValueError(f"rules.classifiers.{name}: expected the name of a classifier ({known})")
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_its_sources(self) -> "CorpusConfig":
+        names = [source.name for source in self.sources]
+        for phase, name in self.mix.unknown_sources(names):
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"sources are {', '.join(names)}"
+            raise ValueError(f"expected mix phase '{phase}' to name sources of the recipe, but got '{name}'; {hint}")
         return self

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from castline import _C
@@ -260,11 +261,7 @@ def _write_part(
     documents, annotations = annotate(annotators, documents)
     texts = [document.text.encode() for document in documents]
     measured = _C.measure(texts)
-    chinese = measured["han_fraction"] >= CHINESE_SHARE
-    documents = [
-        replace(document, language="zh" if is_chinese else "en") if document.language == "auto" else document
-        for document, is_chinese in zip(documents, chinese, strict=True)
-    ]
+    documents = settle_languages(documents, measured["han_fraction"])
     hashes = _C.content_hashes(texts).astype("<u8").tobytes()
     columns: dict[str, Any] = {
         "id": pa.array([document.id for document in documents], pa.string()),
@@ -286,6 +283,16 @@ def _write_part(
     write_rejects(paths["rejects"], rejects)
     sha256 = {folder: sha256_file(path) for folder, path in paths.items()}
     return Part(name, source, len(documents), sha256)
+
+
+def settle_languages(documents: list[Document], han_fractions: npt.NDArray[Any]) -> list[Document]:
+    """Documents whose language is still `auto` are Chinese or English, by their share of Han characters."""
+    return [
+        replace(document, language="zh" if share >= CHINESE_SHARE else "en")
+        if document.language == "auto"
+        else document
+        for document, share in zip(documents, han_fractions, strict=True)
+    ]
 
 
 def _category(values: list[str]) -> pa.Array:

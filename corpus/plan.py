@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from castline.corpus.annotate.annotators import make_annotators
+from castline import _C
+from castline.corpus.annotate.annotator import Annotator
+from castline.corpus.annotate.annotators import annotate, make_annotators
 from castline.corpus.config import CorpusConfig, Source
 from castline.corpus.documents import Document
 from castline.corpus.duplicates.earlier import open_earlier
+from castline.corpus.measure import settle_languages
+from castline.corpus.mixing.estimate import PhaseEstimate, SourceSample, estimate_phase
 from castline.corpus.readers.read import read_files
 from castline.corpus.sources import SourceFile, find_files
 
@@ -29,10 +33,13 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """All sources, what is done with their documents, and about how many bytes the corpus directory takes at most."""
+    """All sources, what is done with their documents, what the phases would read, and about how many bytes the corpus
+    directory takes at most.
+    """
 
     sources: list[SourcePlan]
     annotators: list[str]  # what is done with every document besides measuring it
+    phases: list[PhaseEstimate]
     output_bytes: int
 
 
@@ -45,18 +52,22 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
         DeviceError: a package that the recipe needs is missing.
     """
     open_earlier(config.dedup, base)
-    annotators = [str(annotator) for annotator in make_annotators(config, base)]
-    sources = [_plan(source, find_files(source, base)) for source in config.sources]
+    annotators = make_annotators(config, base)
+    sources, samples = [], []
+    for source in config.sources:
+        files = find_files(source, base)
+        documents, read = _sample(source, files)
+        size = sum(file.size for file in files)
+        text_bytes = size * sum(len(document.text.encode()) for document in documents) // read if read else 0
+        sources.append(SourcePlan(source.name, len(files), size, text_bytes, text_bytes // BYTES_PER_TOKEN))
+        samples.append(SourceSample(source.name, source.kind, _measured(documents, annotators), size / max(read, 1)))
+    weights = {source.name: source.weight for source in config.sources}
+    phases = [estimate_phase(phase, samples, weights) for phase in config.mix.resolved()]
     text = sum(source.text_bytes for source in sources)
-    tokens = config.mix.tokens or sum(
-        round(source.tokens * config_source.weight)
-        for source, config_source in zip(sources, config.sources, strict=True)
-    )
-    index = _index_bytes(config, sources)
     # the documents, and the tokens twice: once encoded, once mixed
-    return CorpusPlan(
-        sources, annotators, output_bytes=text // COMPRESSION + index + 2 * (text // BYTES_PER_TOKEN) + 2 * tokens
-    )
+    tokens = text // BYTES_PER_TOKEN + sum(phase.tokens for phase in phases)
+    written = text // COMPRESSION + _index_bytes(config, sources) + 2 * tokens
+    return CorpusPlan(sources, [str(annotator) for annotator in annotators], phases, written)
 
 
 def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:
@@ -67,16 +78,28 @@ def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:
     return sum(8 * source.text_bytes // bytes_per_word[source.name] for source in sources)
 
 
-def _plan(source: Source, files: list[SourceFile]) -> SourcePlan:
-    size = sum(file.size for file in files)
+def _sample(source: Source, files: list[SourceFile]) -> tuple[list[Document], int]:
+    """Some documents of a source, and the size of the files they are from."""
     read = text = 0
+    documents = []
     for file in files[:: -(-len(files) // SAMPLE_FILES)]:
         for record in read_files(source, (file,)):
-            text += len(record.text.encode()) if isinstance(record, Document) else 0
+            if isinstance(record, Document):
+                documents.append(record)
+                text += len(record.text.encode())
             if text > SAMPLE_BYTES:
                 break
         read += file.size
         if read > SAMPLE_BYTES:
             break
-    text_bytes = size * text // read if read else 0
-    return SourcePlan(source.name, len(files), size, text_bytes, text_bytes // BYTES_PER_TOKEN)
+    return documents, read
+
+
+def _measured(documents: list[Document], annotators: list[Annotator]) -> list[tuple[str, int]]:
+    """The language and about the number of tokens of every document."""
+    documents, _ = annotate(annotators, documents)
+    texts = [document.text.encode() for document in documents]
+    settled = settle_languages(documents, _C.measure(texts)["han_fraction"])
+    return [
+        (document.language, len(text) // BYTES_PER_TOKEN + 1) for document, text in zip(settled, texts, strict=True)
+    ]

@@ -81,7 +81,7 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
     )
     environment.filters["number"] = format_number
     page = environment.get_template("report.html.j2").render(
-        manifest={"tokenizer": None, **manifest},
+        manifest={"tokenizer": None, "mixture": None, **manifest},
         funnel=funnel(manifest["totals"]),
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
         findings=findings(out, manifest),

@@ -3,7 +3,7 @@
 Layout, under the corpus directory:
 
     shards/manifest.json                dtype, vocabulary, sizes and hashes of all below; written last
-    shards/train/00000.tokens           tokens in training order
+    shards/train/00000.tokens           tokens in training order; with phases, a folder of each phase's name
     shards/train/00000.index.parquet    one row per document: document_id, source, language, start, end
     shards/held_out/<source>/00000.…    the same, per source, in reading order
 
@@ -23,10 +23,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from castline.corpus.tables import read_table, write_table
-from castline.errors import DataError
+from castline.errors import DataError, RecipeError
 from castline.files import atomic_write, read_json, sha256_file, write_json
 
 SCHEMA_VERSION = 1
+HELD_OUT = "held_out/"
 INDEX_SCHEMA = pa.schema(
     [
         ("document_id", pa.string()),
@@ -74,7 +75,7 @@ class ShardWriter:
     """
 
     def __init__(self, root: Path, split: str, dtype: np.dtype[Any], shard_tokens: int) -> None:
-        """`root` is the `shards` folder, `split` is "train" or "held_out/<source>"."""
+        """`root` is the `shards` folder, `split` is a phase, or "held_out/<source>"."""
         self._root = root
         self._split = split
         self._dtype = dtype
@@ -133,7 +134,7 @@ def write_manifest(
         vocab_size: size of the vocabulary, which also decides the token type.
         eos_id: the end-of-text token that ends every document.
         tokenizer_sha256: identity of the tokenizer that made the tokens.
-        splits: the shards of "train" and of each "held_out/<source>".
+        splits: the shards of each phase and of each "held_out/<source>".
         sources: totals per source, for people.
     """
     write_json(
@@ -178,7 +179,7 @@ class TokenShards:
 
     @classmethod
     def open(cls, corpus: Path, split: str = "train") -> "TokenShards":
-        """Open "train" or "held_out/<source>" of a corpus directory.
+        """Open a phase (without phases: "train") or "held_out/<source>" of a corpus directory.
 
         Raises:
             DataError: the directory holds no finished corpus, or no such split, or a shard is damaged.
@@ -201,7 +202,7 @@ class TokenShards:
     def indexes(self) -> list[pa.Table]:
         """The index table of every shard (read once)."""
         if self._indexes is None:
-            self._indexes = [_read_index(self._root, info) for info in self._infos]
+            self._indexes = [read_index(self._root, info) for info in self._infos]
         return self._indexes
 
     def read(self, start: int, end: int) -> Tokens:
@@ -264,10 +265,31 @@ class CorpusShards:
     @property
     def held_out(self) -> list[str]:
         """The held-out splits, "held_out/<source>", in the order of the sources."""
-        return [split for split in self.manifest["splits"] if split != "train"]
+        return [split for split in self.manifest["splits"] if split.startswith(HELD_OUT)]
+
+    @property
+    def phases(self) -> list[str]:
+        """The training phases, in the order of the recipe; "train" alone where it has none."""
+        return [split for split in self.manifest["splits"] if not split.startswith(HELD_OUT)]
+
+    def phase(self, name: str | None) -> str:
+        """The phase called `name`; without a name the only one.
+
+        Raises:
+            RecipeError: there is no such phase, or there are several to choose from.
+        """
+        if name is None and len(self.phases) == 1:
+            return self.phases[0]
+        if name not in self.phases:
+            found = f"'{name}'" if name else "none"
+            raise RecipeError(
+                f"expected train.phase to name one of the phases of {self.root.parent} ({', '.join(self.phases)}), "
+                f"but got {found}"
+            )
+        return name
 
     def split(self, name: str) -> TokenShards:
-        """Open "train" or "held_out/<source>".
+        """Open a phase or "held_out/<source>".
 
         Raises:
             DataError: there is no such split, or a shard is damaged.
@@ -312,5 +334,6 @@ def _map_tokens(root: Path, info: ShardInfo, dtype: np.dtype[Any]) -> Tokens:
     return np.memmap(path, dtype=dtype, mode="r")
 
 
-def _read_index(root: Path, info: ShardInfo) -> pa.Table:
+def read_index(root: Path, info: ShardInfo) -> pa.Table:
+    """The index of one shard: a row for every document in it."""
     return read_table(root / f"{info.name}.index.parquet", INDEX_SCHEMA.names)

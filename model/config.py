@@ -54,6 +54,7 @@ class TrainConfig(Table):
     """How a model is trained. The defaults of the optimizer are those of the InternLM2 report."""
 
     data: Path | None = Field(None, description="the corpus directory")
+    phase: str | None = Field(None, description="the corpus's phase to train on, where it has several")
     init: Literal["scratch"] | Path = Field("scratch", description="or the checkpoint to start from")
     steps: int = Field(1000, ge=1, description="optimizer steps")
     sequence_length: int = Field(512, ge=2, description="tokens per sequence")

@@ -43,7 +43,7 @@ class TrainPlan:
 
     @property
     def epochs(self) -> float | None:
-        """How often the corpus is gone through; None where it is not there yet."""
+        """How often the corpus, or its phase, is gone through; None where it is not there yet."""
         return self.tokens / self.corpus_tokens if self.corpus_tokens else None
 
     @property
@@ -56,17 +56,18 @@ def plan(config: RunConfig) -> TrainPlan:
     """Work out a run; the corpus is needed only where the recipe leaves the vocabulary's size to it.
 
     Raises:
-        RecipeError: the size of the vocabulary is known neither from the recipe nor from a corpus.
+        RecipeError: the size of the vocabulary is known neither from the recipe nor from a corpus, or the corpus has
+            no such phase.
         DataError: the corpus is damaged.
     """
     train, model = config.train, config.model
-    manifest = None
+    corpus = None
     if train.data is not None and (train.data / "shards" / "manifest.json").is_file():
-        manifest = open_shards(train.data).manifest
+        corpus = open_shards(train.data)
     if model.vocab_size == 0:
-        if manifest is None:
+        if corpus is None:
             raise RecipeError("expected model.vocab_size, or a corpus at train.data that tells it, but found neither")
-        model = model.model_copy(update={"vocab_size": int(manifest["vocab_size"])})
+        model = model.model_copy(update={"vocab_size": int(corpus.manifest["vocab_size"])})
     parameters = count_parameters(model)
     memory = {name: copies * _FLOAT * sum(parameters.values()) for name, copies in _COPIES.items()}
     memory["activations"] = _activation_bytes(model, train.micro_batch_size * train.sequence_length)
@@ -76,7 +77,7 @@ def plan(config: RunConfig) -> TrainPlan:
         flops_per_token=3 * forward_flops(model, train.sequence_length),
         steps=train.steps,
         tokens_per_step=train.batch_size * train.sequence_length,
-        corpus_tokens=None if manifest is None else manifest["splits"]["train"]["tokens"],
+        corpus_tokens=None if corpus is None else corpus.manifest["splits"][corpus.phase(train.phase)]["tokens"],
         memory=memory,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from castline import __version__, files
-from castline.corpus.shards import CorpusShards, open_shards
+from castline.corpus.shards import CorpusShards, TokenShards, open_shards
 from castline.errors import DataError, RecipeError
 from castline.model.checkpoint import CheckpointReader, load_decoder
 from castline.model.config import ModelConfig, RunConfig
@@ -23,7 +23,7 @@ _MAY_CHANGE = {"max_position_embeddings", "rope_theta"}
 
 @dataclass(frozen=True)
 class Start:
-    """A recipe, resolved: `config.model` is complete, the corpus and the checkpoint are open."""
+    """A recipe, resolved: `config.model` and the phase are known, the corpus and the checkpoint are open."""
 
     config: RunConfig
     corpus_path: Path
@@ -37,7 +37,7 @@ class Start:
         """Open what the recipe names and resolve its model.
 
         Raises:
-            RecipeError: the recipe fits neither the corpus nor the checkpoint.
+            RecipeError: the recipe does not fit the corpus or the checkpoint.
             DataError: there is no finished corpus, or it is shorter than a sequence, or its tokenizer is not the
                 checkpoint's.
             CheckpointError: the checkpoint is damaged.
@@ -48,21 +48,28 @@ class Start:
         corpus = open_shards(path)
         if not (path / "manifest.json").is_file():
             raise DataError(f"expected a finished corpus in {path}, but found no manifest.json; build it to the end")
-        tokens = corpus.manifest["splits"]["train"]["tokens"]
+        phase = corpus.phase(config.train.phase)
+        tokens = corpus.manifest["splits"][phase]["tokens"]
         if tokens < config.train.sequence_length:
             raise DataError(
                 f"expected at least train.sequence_length = {config.train.sequence_length} tokens to train on, but "
-                f"{path} has {tokens}; add text or shorten the sequence"
+                f"{path} has {tokens} in phase '{phase}'; add text or shorten the sequence"
             )
         checkpoint = CheckpointReader(config.train.init) if isinstance(config.train.init, Path) else None
         if checkpoint is not None:
             _check_tokenizer(checkpoint.path, corpus)
         model = _resolve_model(config.model, int(corpus.manifest["vocab_size"]), checkpoint)
         # Validated again: the recipe's checks hold for what came from the checkpoint, too.
-        values = {"seed": config.seed, "model": model.model_dump(), "train": config.train.model_dump()}
+        train = config.train.model_dump() | {"phase": phase}
+        values = {"seed": config.seed, "model": model.model_dump(), "train": train}
         resolved = parse(RunConfig, values, "the recipe")
         corpus_sha256 = files.sha256_file(path / "manifest.json")
         return cls(resolved, path, corpus, corpus_sha256, checkpoint, _weights_sha256(checkpoint))
+
+    @property
+    def shards(self) -> TokenShards:
+        """The training shards of the recipe's phase."""
+        return self.corpus.split(self.corpus.phase(self.config.train.phase))
 
     @property
     def special_tokens(self) -> SpecialTokens:

@@ -98,7 +98,7 @@ class _Run:
     def __init__(self, start: Start, directory: RunDirectory, environment: dict[str, Any], say: Say) -> None:
         self._start, self._directory, self._environment, self._say = start, directory, environment, say
         self._config = start.config.train
-        self._shards = start.corpus.split("train")
+        self._shards = start.shards
         self._held_out = HeldOut(start.corpus, self._config)
         self._data = TrainingData(
             self._shards,

@@ -211,7 +211,7 @@ def test_sources_that_yield_nothing(notes: Path) -> None:
     assert "source 'images': expected documents, but its files gave none (1 binary)" in nothing
     dropped = failing(notes, DataError, rules={"gopher_quality": {"words": {"min": 10**6, "max": 10**7}}})
     assert "all were dropped (gopher_quality.words 10)" in dropped
-    assert failing(notes, RecipeError, sources=[{**NOTES[0], "weight": 0}]).startswith("expected tokens to train on")
+    assert "expected tokens to train on" in failing(notes, RecipeError, sources=[{**NOTES[0], "weight": 0}])
     assert build(notes).manifest["totals"]["read"] == 10
 
 

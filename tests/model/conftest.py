@@ -50,7 +50,7 @@ def write_decoder(decoder: Decoder, path: Path, **options: object) -> Path:
 VOCAB, END = 96, 95
 
 
-def write_corpus(path: Path, *, documents: int = 60, seed: int = 0) -> Path:
+def write_corpus(path: Path, *, documents: int = 60, seed: int = 0, phases: tuple[str, ...] = ("train",)) -> Path:
     """A finished corpus as the trainer sees one: shards of two sources, each with a rule that can be learnt.
 
     Source "up" counts upwards, "down" downwards, both from a random start, modulo the vocabulary.
@@ -65,7 +65,7 @@ def write_corpus(path: Path, *, documents: int = 60, seed: int = 0) -> Path:
 
     splits: dict[str, list[ShardInfo]] = {}
     for split, sources, count in (
-        ("train", ("up", "down"), documents),
+        *((phase, ("up", "down"), documents) for phase in phases),
         ("held_out/up", ("up",), 8),
         ("held_out/down", ("down",), 8),
     ):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from castline.corpus.shards import TokenShards
 from castline.errors import DataError, RecipeError
 from castline.model.checkpoint import CheckpointReader, load_decoder
 from castline.model.config import RunConfig
@@ -115,6 +116,7 @@ def with_a_short_shard(corpus: Path) -> None:
         (None, {"train": {"sequence_length": 4096}, "model": {"max_position_embeddings": 4096}}, "tokens to train on"),
         (None, {"model": {"vocab_size": 50}}, "at least the tokenizer's 96, but got 50"),
         (None, {"train": {"data": None}}, r"train\.data"),
+        (None, {"train": {"phase": "32k"}}, r"train\.phase.*\(train\), but got '32k'"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_written(
@@ -129,6 +131,19 @@ def test_what_does_not_fit_is_said_before_anything_is_written(
     with pytest.raises((DataError, RecipeError), match=message):
         train(RunConfig.model_validate(values), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_phases_are_trained_one_after_the_other(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", documents=40, phases=("4k", "32k"))
+    with pytest.raises(RecipeError, match=r"train\.phase.*\(4k, 32k\), but got none"):
+        train(run_config(corpus), tmp_path / "any")
+    first = train(run_config(corpus, phase="4k", steps=4), tmp_path / "first")
+    longer = run_config(corpus, phase="32k", steps=4, sequence_length=64, batch_size=2, init=first.checkpoint)
+    second = train(longer, tmp_path / "second")
+    header = json.loads((tmp_path / "second" / "metrics.jsonl").read_text().splitlines()[0])
+    assert header["sequences"] == len(TokenShards.open(corpus, "32k")) // 64
+    recipe = json.loads((second.checkpoint / "castline.json").read_text())["run"]["recipe"]["train"]
+    assert (recipe["phase"], recipe["sequence_length"]) == ("32k", 64)
 
 
 def test_a_folder_with_other_files_is_left_alone(corpus: Path, tmp_path: Path) -> None:

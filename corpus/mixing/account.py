@@ -1,0 +1,83 @@
+"""The mixture against its plan: what the written shards of a phase hold, counted again from their indexes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from castline.corpus.mixing.phases import Target
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MixtureRow:
+    """Documents of one budget, source, language and length: their tokens, each document once, the plan, and the shards.
+
+    `read` is None where nothing is written yet.
+    """
+
+    budget: str
+    source: str
+    kind: str
+    language: str
+    length: str
+    available: int
+    planned: int
+    read: int | None = None
+
+
+def mixture_rows(targets: Sequence[Target], read: Sequence[int] | None = None) -> list[MixtureRow]:
+    """The targets of a phase, and what is `read` of each, as rows for people: repeats do not tell rows apart."""
+    sums: dict[tuple[str, str, str, str, str], list[int]] = {}
+    for number, target in enumerate(targets):
+        group = target.group
+        row = sums.setdefault((target.budget, group.source, group.kind, group.language, group.length), [0, 0, 0])
+        for at, count in enumerate((group.tokens, target.tokens, read[number] if read else 0)):
+            row[at] += count
+    return [
+        MixtureRow(*names, available, planned, found if read else None)
+        for names, (available, planned, found) in sums.items()
+    ]
+
+
+def phase_account(
+    name: str,
+    targets: Sequence[Target],
+    ids: npt.NDArray[np.bytes_],
+    member: Integers,
+    indexes: Iterable[pa.Table],
+) -> dict[str, Any]:
+    """The account of a phase for the manifest.
+
+    Args:
+        name: of the phase.
+        targets: of its groups.
+        ids: of the documents it was planned from.
+        member: the group of every document.
+        indexes: of the phase's shards, as they were read back.
+
+    Raises:
+        AssertionError: the shards do not hold what was planned.
+    """
+    by_id = np.argsort(ids)
+    read = np.zeros(len(targets), dtype=np.int64)
+    entries = 0
+    for index in indexes:
+        names = np.array(index["document_id"].to_pylist(), dtype=ids.dtype)
+        found = by_id[np.searchsorted(ids, names, sorter=by_id)]
+        np.add.at(read, member[found], pc.subtract(index["end"], index["start"]).to_numpy())
+        entries += len(index)
+    if (wrong := np.flatnonzero(read != [target.tokens for target in targets])).size:
+        raise AssertionError(f"phase {name}: {read[wrong[0]]} tokens written, but planned was {targets[wrong[0]]}")
+    rows = mixture_rows(targets, read.tolist())
+    return {
+        "phase": name,
+        "tokens": int(read.sum()),
+        "entries": entries,
+        "rows": [asdict(row) for row in rows],
+    }

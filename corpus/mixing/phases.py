@@ -1,0 +1,159 @@
+"""The plan of a phase: documents in groups that it treats alike, and how many tokens of each group are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from castline.corpus.mixing.apportion import apportion
+from castline.corpus.mixing.config import Budget, Phase
+from castline.errors import RecipeError
+
+Integers = npt.NDArray[np.int64]
+
+REST = "rest"
+LENGTHS = ("short", "long")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The documents to train on: one entry each in all arrays, in reading order."""
+
+    sources: tuple[str, ...]
+    kinds: tuple[str, ...]  # of the sources
+    languages: tuple[str, ...]
+    source: Integers  # as the number of the source
+    language: Integers  # as the number of the language
+    tokens: Integers  # the end-of-text token included
+    repeats: Integers  # how often one pass over the source reads it
+
+    def __len__(self) -> int:
+        """The number of documents."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Documents that a phase treats alike, and their tokens, each document once."""
+
+    source: str
+    kind: str
+    language: str
+    length: str  # "short" or "long" in a phase that tells them apart, else empty
+    repeats: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many tokens of a group are read, and for which budget ("rest": for none)."""
+
+    group: Group
+    budget: str
+    tokens: int
+
+
+def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
+    """The groups of a phase, and the group of every document."""
+    long = pool.tokens > phase.short_tokens if phase.tells_lengths else np.zeros(len(pool), dtype=bool)
+    rows = np.stack([pool.source, pool.language, long.astype(np.int64), pool.repeats], axis=1)
+    alike, member = np.unique(rows, axis=0, return_inverse=True)
+    member = member.reshape(-1)
+    tokens = np.zeros(len(alike), dtype=np.int64)
+    np.add.at(tokens, member, pool.tokens)
+    groups = [
+        Group(
+            pool.sources[source],
+            pool.kinds[source],
+            pool.languages[language],
+            LENGTHS[is_long] if phase.tells_lengths else "",
+            repeats,
+            total,
+        )
+        for (source, language, is_long, repeats), total in zip(alike.tolist(), tokens.tolist(), strict=True)
+    ]
+    return groups, member
+
+
+def plan_phase(phase: Phase, groups: Sequence[Group], weights: dict[str, float]) -> list[Target]:
+    """Give every group its tokens; they sum to the phase's exactly.
+
+    Args:
+        phase: of the resolved recipe.
+        groups: what there is to read.
+        weights: of every source, as its own table says.
+
+    Returns:
+        A target for every group, in order.
+
+    Raises:
+        RecipeError: a budget asks for documents that are not there, or for more tokens than `max_repeats` lets in.
+    """
+    weights = {**weights, **phase.weights}
+    owner = [_first_budget(phase.budgets, group) for group in groups]
+    tokens = [0] * len(groups)
+    for budget, total in enumerate(_totals(phase, groups, weights)):
+        mine = [number for number, other in enumerate(owner) if other == budget]
+        masses = [_mass(groups[number], weights) for number in mine]
+        parts = apportion(total, masses, [_cap(phase, groups[number]) for number in mine])
+        if parts is None:
+            raise RecipeError(_shortage(phase, budget, total, [groups[number] for number in mine], masses))
+        for number, part in zip(mine, parts, strict=True):
+            tokens[number] = part
+    if not sum(tokens):
+        raise RecipeError(
+            f"mix phase '{phase.name}': expected tokens to train on, but every source has weight 0 or no documents left"
+        )
+    labels = [*(budget.label for budget in phase.budgets), REST]
+    return [Target(group, labels[at], part) for group, at, part in zip(groups, owner, tokens, strict=True)]
+
+
+def _first_budget(budgets: Sequence[Budget], group: Group) -> int:
+    """The number of the first budget that includes the group; their number where none does."""
+    for number, budget in enumerate(budgets):
+        wanted = (budget.source, budget.kind, budget.language, budget.length)
+        found = (group.source, group.kind, group.language, group.length)
+        if all(want in (None, have) for want, have in zip(wanted, found, strict=True)):
+            return number
+    return len(budgets)
+
+
+def _totals(phase: Phase, groups: Sequence[Group], weights: dict[str, float]) -> list[int]:
+    """The tokens of every budget, and last what documents of none get."""
+    if phase.tokens is not None:
+        return [*phase.budget_tokens, phase.tokens - sum(phase.budget_tokens)]
+    if phase.budgets:
+        return [*phase.budget_tokens, 0]
+    whole = Fraction(0)
+    for group in groups:
+        cap = _cap(phase, group)
+        whole += _mass(group, weights) if cap is None else min(_mass(group, weights), Fraction(cap))
+    return [round(whole)]
+
+
+def _mass(group: Group, weights: dict[str, float]) -> Fraction:
+    """What a group counts for when tokens are divided: its tokens in as many passes as its weight says."""
+    return group.tokens * group.repeats * Fraction(weights[group.source])
+
+
+def _cap(phase: Phase, group: Group) -> int | None:
+    return None if phase.max_repeats is None else phase.max_repeats * group.tokens
+
+
+def _shortage(phase: Phase, budget: int, total: int, groups: list[Group], masses: list[Fraction]) -> str:
+    labels = [f"of '{one.label}'" for one in phase.budgets]
+    what = labels[budget] if budget < len(labels) else "of the documents that no budget is for"
+    there = sum(group.tokens for group, mass in zip(groups, masses, strict=True) if mass)
+    if there:
+        why = (
+            f"there are {there:,}, and max_repeats = {phase.max_repeats} lets in {(phase.max_repeats or 0) * there:,}; "
+            "lower the tokens or the share, raise max_repeats, or add text"
+        )
+    else:
+        why = (
+            "there are no such documents, earlier budgets include them, or their sources have weight 0; "
+            "change the budgets, or add text"
+        )
+    return f"mix phase '{phase.name}': expected {total:,} tokens {what}, but {why}"
