@@ -29,7 +29,7 @@ from castline.corpus.workspace import Workspace
 from castline.files import sha256_file
 from castline.progress import progress
 
-FORMAT = 1
+FORMAT = 2
 JOB_BYTES = 32 * 1024 * 1024
 
 

@@ -292,3 +292,8 @@ def test_hostile_texts_take_linear_time(language: str) -> None:
     """What opens and is never closed, many times over: quadratic scanning would not end."""
     for piece in ('"""a', "/*", "`", "'''", 'R"(', 'r#"', "import (", "use a::{", "(/[", "from "):
         find_imports([CodeFile("a", language, piece * 3_000)])
+
+
+def test_typescript_names_declarations_by_their_source() -> None:
+    files = {"a.d.ts": 'import type { T } from "./types.ts";\n', "types.d.ts": "export type T = 1;\n"}
+    assert links("typescript", files) == {"a.d.ts": {"types.d.ts"}}

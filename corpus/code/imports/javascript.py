@@ -1,7 +1,8 @@
 """Imports of JavaScript and TypeScript: relative paths in `import`, `export … from`, `import()` and `require()`.
 
 A path is looked up as it is, with the extensions that may be left out, and as a folder with an index file; `.js` may
-stand for a `.ts` of the same name, as TypeScript has it. Names without a leading dot are packages, and no files here.
+stand for a `.ts` of the same name, and `.ts` for its declarations, as TypeScript has it. Names without a leading dot
+are packages, and no files here.
 """
 
 import re
@@ -26,6 +27,9 @@ _WRITTEN_AS = {
     ".jsx": (".tsx",),
     ".mjs": (".mts", ".d.mts"),
     ".cjs": (".cts", ".d.cts"),
+    ".ts": (".d.ts",),
+    ".mts": (".d.mts",),
+    ".cts": (".d.cts",),
 }
 
 
