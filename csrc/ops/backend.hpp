@@ -25,6 +25,10 @@ void for_rows(const Tensor& like, std::int64_t count, std::int64_t size,
 /// bfloat16.
 void multiply(const Tensor& a, const Tensor& b, const Tensor& c, bool add);
 
+/// Rows whose inner values the feed-forward block's backward pass holds at a time: on the CPU few, which
+/// costs no speed there; more on a GPU, whose products want them.
+extern const std::int64_t kInnerRows;
+
 /// Throws where a target is neither `ignored` nor from 0 to vocabulary - 1, if the targets can be read from
 /// here.
 void require_targets(const Tensor& targets, std::int64_t vocabulary, std::int64_t ignored, const char* op);

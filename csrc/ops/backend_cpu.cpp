@@ -14,6 +14,8 @@ kernels::Operand operand(const Tensor& t) {
 
 }  // namespace
 
+const std::int64_t kInnerRows = 256;
+
 template <>
 const kernels::TrainingKernels<float>& kernels_for() {
   return level_kernels().f32;

@@ -11,8 +11,6 @@ namespace {
 using torch::stable::new_empty;
 using torch::stable::transpose;
 
-constexpr std::int64_t kChunk = 1024;  // rows whose inner values are held at a time in the backward pass
-
 void require_block(const Tensor& x, const Tensor& w1, const Tensor& w3, const Tensor& w2, const char* op) {
   require_float(x, op, "x");
   for (const Tensor* weight : {&w1, &w3, &w2}) require_same_type(*weight, x, op, "every weight");
@@ -66,8 +64,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> feed_forward_backward(const Tensor& g
   if (rows == 0) {
     for (Tensor t : {grad_w1, grad_w3, grad_w2}) torch::stable::zero_(t);
   }
-  for (std::int64_t begin = 0; begin < rows; begin += kChunk) {
-    const std::int64_t count = std::min(kChunk, rows - begin);
+  for (std::int64_t begin = 0; begin < rows; begin += kInnerRows) {
+    const std::int64_t count = std::min(kInnerRows, rows - begin);
     const bool add = begin > 0;
     const Tensor grad_part = rows_from(grad, begin, count);
     const Tensor x_part = rows_from(x, begin, count);

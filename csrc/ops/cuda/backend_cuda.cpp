@@ -33,6 +33,8 @@ Tensor as_type(const Tensor& t, ScalarType type) {
 
 }  // namespace
 
+const std::int64_t kInnerRows = 1024;
+
 template <>
 const kernels::TrainingKernels<float>& kernels_for() {
   return cuda::kTraining.f32;
