@@ -1,6 +1,7 @@
 """What a build would read and roughly what it would write, from a small sample of every source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from castline import _C
@@ -11,11 +12,13 @@ from castline.corpus.documents import Document
 from castline.corpus.duplicates.earlier import open_earlier
 from castline.corpus.measure import settle_languages
 from castline.corpus.mixing.estimate import PhaseEstimate, SourceSample, estimate_phase
+from castline.corpus.readers.formats import can_be_divided
 from castline.corpus.readers.read import read_files
 from castline.corpus.sources import SourceFile, find_files
 
 SAMPLE_FILES = 16
 SAMPLE_BYTES = 2 * 1024 * 1024
+PIECE_BYTES = 512 * 1024
 BYTES_PER_TOKEN = 4
 COMPRESSION = 4
 
@@ -79,20 +82,27 @@ def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:
 
 
 def _sample(source: Source, files: list[SourceFile]) -> tuple[list[Document], int]:
-    """Some documents of a source, and the size of the files they are from."""
+    """Some documents of a source, and the size of the files and pieces they are from."""
     read = text = 0
     documents = []
-    for file in files[:: -(-len(files) // SAMPLE_FILES)]:
+    for file in map(partial(_beginning, source), files[:: -(-len(files) // SAMPLE_FILES)]):
         for record in read_files(source, (file,)):
             if isinstance(record, Document):
                 documents.append(record)
                 text += len(record.text.encode())
-            if text > SAMPLE_BYTES:
+            if text > SAMPLE_BYTES and file.span is None:
                 break
-        read += file.size
-        if read > SAMPLE_BYTES:
+        read += file.length
+        if max(read, text) > SAMPLE_BYTES:
             break
     return documents, read
+
+
+def _beginning(source: Source, file: SourceFile) -> SourceFile:
+    """The first piece of a large file, where its format allows that."""
+    if file.size > PIECE_BYTES and can_be_divided(source, file.path):
+        return replace(file, span=(0, PIECE_BYTES))
+    return file
 
 
 def _measured(documents: list[Document], annotators: list[Annotator]) -> list[tuple[str, int]]:

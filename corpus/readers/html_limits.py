@@ -12,6 +12,8 @@ from castline.corpus.documents import Reason, UnreadableError
 MAX_OPEN = 1024  # elements, twice what browsers let be nested
 MAX_ATTRIBUTES = 4096  # of one element
 
+_SHORT = 64 * 1024  # characters: no harm in the attributes of such a page
+
 _ATTRIBUTE = r"""=?+[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"?+|'[^']*+'?+|[^\s>"'][^\s>]*+)?+)?+"""
 _TAG = re.compile(rf"<!--(?:-?>|.*?(?:--!?>|\Z))|<(/?)([A-Za-z][^\s/>]*+)((?:[\s/=]++|{_ATTRIBUTE})*+)", re.DOTALL)
 _ATTRIBUTES = re.compile(_ATTRIBUTE)
@@ -34,6 +36,8 @@ def check_page(html: str) -> None:
     Raises:
         UnreadableError: `too_complex`.
     """
+    if html.count("<") <= MAX_OPEN and len(html) <= _SHORT:
+        return
     scan = _Scan()
     at = 0
     while tag := _TAG.search(html, at):

@@ -1,7 +1,9 @@
 """The report: self-contained, escaped, and its numbers are the manifest's."""
 
+import gzip
 import html.parser
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from castline.corpus.rules.rule_set import Bounds
 from castline.errors import DataError
 
 from .conftest import SOURCES, configure
+from .samples import response
 
 
 class Checker(html.parser.HTMLParser):
@@ -115,3 +118,14 @@ def test_the_plan_tells_what_is_there(data: Path, built: CorpusSummary) -> None:
         assert 0 < source.text_bytes <= 1.05 * account["bytes"]
     written = sum(path.stat().st_size for path in built.out.rglob("*") if path.suffix in (".zst", ".tokens"))
     assert plan.output_bytes >= written
+
+
+def test_the_plan_knows_large_files_by_their_beginning(tmp_path: Path) -> None:
+    text = "A line of text that is repeated. " * 40
+    page = gzip.compress(response("https://a.example/", text.encode(), media_type="text/plain"))
+    line = json.dumps({"text": text}).encode() + b"\n"
+    (tmp_path / "a.warc.gz").write_bytes(page * 16_000)
+    (tmp_path / "a.jsonl").write_bytes(line * 16_000)
+    sources = [{"name": "pages", "path": "a.warc.gz"}, {"name": "lines", "path": "a.jsonl"}]
+    for source in plan_corpus(configure(sources), base=tmp_path).sources:
+        assert source.text_bytes == pytest.approx(16_000 * len(text), rel=0.05)
