@@ -184,6 +184,8 @@ def _show_plan(config: "CorpusConfig", base: Path, json_output: bool) -> None:
     print_table("would read (text and tokens estimated)", ("source", "files", "bytes", "text", "tokens"), rows)
     for annotator in plan.annotators:
         print(f"for every document, {annotator}")
+    if plan.long_documents is not None and config.long_context:
+        print(f"would score about {plan.long_documents:,} long documents with {config.long_context.scorer}")
     for phase in plan.phases:
         _show_phase(f"phase {phase.name} would be, before any rule", [asdict(row) for row in phase.rows])
         if phase.problem:
@@ -226,6 +228,12 @@ def _show_accounts(manifest: dict[str, Any]) -> None:
         for name, account in accounts.items()
     ]
     print_table("documents and tokens", columns, rows)
+    long = [
+        (name, one["documents"], one["chosen"], ", ".join(f"{rule} {n:,}" for rule, n in one["refused"].items()))
+        for name, one in ((manifest.get("long_context") or {}).get("sources") or {}).items()
+    ]
+    if long:
+        print_table("long documents", ("source", "documents", "chosen", "refused by"), long)
     for phase in manifest.get("mixture", []):
         _show_phase(f"phase {phase['phase']}: {phase['tokens']:,} tokens", phase["rows"])
     losses = [(f"dropped: {name}", count) for name, count in manifest["totals"]["dropped"].items()]

@@ -28,6 +28,7 @@ CORPUS_TABLES = (
     "repositories",
     "tokenizer",
     "split",
+    "long_context",
     "mix",
 )
 TRAIN_TABLES = ("seed", "model", "train")

@@ -22,6 +22,8 @@ from castline.corpus.duplicates.earlier import EarlierCorpus, against, open_earl
 from castline.corpus.duplicates.search import find_duplicates
 from castline.corpus.encode import FOLDER as TOKENS
 from castline.corpus.encode import encode_documents
+from castline.corpus.long_context.select import FOLDER as LONG_CONTEXT
+from castline.corpus.long_context.select import check_scorer, measure_long_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
 from castline.corpus.pack import pack_shards
 from castline.corpus.report import write_report
@@ -81,6 +83,7 @@ def build_corpus(
     tasks = make_tasks(config.sources, base)
     annotators = make_annotators(config, base)
     earlier = open_earlier(config.dedup, base, out)
+    scorer = check_scorer(config, base)
     finished = _finished(config, base, tasks, annotators, earlier, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
@@ -104,12 +107,14 @@ def build_corpus(
         encode_documents(selected, tokenizer.eos_id, workspace, depends_on, pool)
         kinds: dict[str, str] = {source.name: source.kind for source in config.sources}
         fertility = write_fertility(out, selected, kinds, tokenizer)
+        measure_long_documents(selected, config, base, tokenizer.vocab_size, workspace, depends_on, pool)
         packed = pack_shards(out, selected, config, tokenizer)
         manifest = manifests.new_manifest(
             config,
             manifests.account(config, results, outcomes, selected, packed.tokens),
             tokenizer=asdict(tokenizer) | {"fertility": fertility},
             mixture=packed.mixture,
+            long_context={"scorer": scorer, "sources": packed.long_context} if scorer else None,
             annotators=identities(annotators),
             against=against(earlier),
             files=_file_hashes(out, parts, selected, decisions, duplicates),
@@ -161,6 +166,7 @@ def _finished(
         and manifest["totals"]["files"] == sum(task.file_count for task in tasks)
         and unchanged(tasks, annotators, workspace)
         and manifest.get("against", {}) == against(earlier)
+        and (manifest.get("long_context") or {}).get("scorer") == check_scorer(config, base)
         and manifest["tokenizer"]["existing_sha256"] == existing_files_hash(_existing_tokenizer(config, base))
     )
     if same_files:
@@ -218,5 +224,8 @@ def _file_hashes(
     for part in selected:
         if part.packed:
             hashes |= {path: part.sha256[content] for content, path in packed_files(part.name).items()}
+        path = f"{LONG_CONTEXT}/{part.name}.parquet"
+        if (out / path).is_file():
+            hashes[path] = sha256_file(out / path)
     singles = [*TOKENIZER_FILES, FERTILITY, "shards/manifest.json"]
     return hashes | {name: sha256_file(out / name) for name in singles if (out / name).is_file()}

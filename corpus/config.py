@@ -20,6 +20,7 @@ from castline.corpus.annotate.config import (
 )
 from castline.corpus.code.config import CodeConfig, RepositoriesConfig, Repository
 from castline.corpus.duplicates.config import DedupConfig
+from castline.corpus.long_context.config import LongContextConfig
 from castline.corpus.mixing.config import MixConfig
 from castline.corpus.rules.config import RulesConfig
 from castline.corpus.tokenization.config import TokenizerConfig
@@ -119,6 +120,7 @@ class CorpusConfig(Table):
     repositories: RepositoriesConfig = RepositoriesConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     split: SplitConfig = SplitConfig()
+    long_context: LongContextConfig | None = None
     mix: MixConfig = MixConfig()
 
     @field_validator("sources")
@@ -151,10 +153,13 @@ class CorpusConfig(Table):
         return self
 
     @model_validator(mode="after")
-    def _mixes_its_sources(self) -> "CorpusConfig":
+    def _names_its_sources(self) -> "CorpusConfig":
         names = [source.name for source in self.sources]
-        for phase, name in self.mix.unknown_sources(names):
+        named = [(f"mix phase '{phase}'", name) for phase, name in self.mix.unknown_sources(names)]
+        own = self.long_context.sources if self.long_context else {}
+        named += [("long_context.sources", name) for name in own if name not in names]
+        for where, name in named:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"sources are {', '.join(names)}"
-            raise ValueError(f"expected mix phase '{phase}' to name sources of the recipe, but got '{name}'; {hint}")
+            raise ValueError(f"expected {where} to name sources of the recipe, but got '{name}'; {hint}")
         return self

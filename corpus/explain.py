@@ -11,6 +11,8 @@ from castline.corpus.code.packed import PackedRange, find_packed_files, packed_r
 from castline.corpus.config import CorpusConfig
 from castline.corpus.documents import document_at
 from castline.corpus.duplicates.matches import Match, Matches
+from castline.corpus.long_context.select import checks as long_checks
+from castline.corpus.long_context.select import long_documents
 from castline.corpus.manifest import NAME, read_account
 from castline.corpus.shards import open_shards
 from castline.corpus.tables import read_table
@@ -20,7 +22,7 @@ from castline.recipe import parse
 
 @dataclass(frozen=True)
 class RuleCheck:
-    """One rule that looked at the document."""
+    """One rule that looked at the document; those of `long_context` only choose it for long contexts."""
 
     rule: str
     value: float | None  # None: not measured for this document
@@ -93,6 +95,12 @@ def explain_document(out: Path, prefix: str) -> Explanation:
         )
         for rule in config.rules.for_documents(measured["kind"], measured["language"], measured)
     ]
+    if config.long_context:
+        long = next((row for row in long_documents(out) if row["id"] == identity), None)
+        checks += [
+            RuleCheck(check.rule, check.value, check.bounds.min, check.bounds.max, check.passed)
+            for check in (long_checks(long, config.long_context) if long else [])
+        ]
     members = _members(out, decision["cluster"])
     matches = Matches(out, members)
     packed = packed_range(out, identity)

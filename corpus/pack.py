@@ -1,6 +1,6 @@
 """The sixth stage: encoded documents to token shards, mixed and shuffled per phase, in order for evaluation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from castline.corpus.config import CorpusConfig
 from castline.corpus.encode import token_files
+from castline.corpus.long_context.select import chosen_documents
 from castline.corpus.measure import Part
 from castline.corpus.mixing.account import phase_account
 from castline.corpus.mixing.config import Phase
@@ -29,11 +30,13 @@ class Packed:
     """What the shards hold.
 
     `tokens` are per source: what one pass over it reads (`available`), in the training shards of all phases (`train`),
-    and `held_out`. `mixture` is the account of every phase (`mixing/account.py`).
+    and `held_out`. `mixture` is the account of every phase (`mixing/account.py`), `long_context` that of the long
+    documents (`long_context/select.py`), where the recipe has the table.
     """
 
     tokens: dict[str, dict[str, int]]
     mixture: list[dict[str, Any]]
+    long_context: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ def pack_shards(out: Path, parts: list[Part], config: CorpusConfig, tokenizer: T
     documents = _encoded(out, parts, config)
     train, held_out = (documents.of(documents.split == split) for split in (TRAIN, HELD_OUT))
     pool = _pool(train, config)
+    long_context = None
+    if config.long_context:
+        chosen, long_context = chosen_documents(out, config.long_context)
+        pool = replace(pool, long_context=np.isin(train.id, np.array(sorted(chosen), dtype="S32")))
     weights = {source.name: source.weight for source in config.sources}
     plans = []
     for phase in config.mix.resolved():  # all are planned before one is written
@@ -91,7 +98,7 @@ def pack_shards(out: Path, parts: list[Part], config: CorpusConfig, tokenizer: T
         splits=packer.written,
         sources=tokens,
     )
-    return Packed(tokens, mixture)
+    return Packed(tokens, mixture, long_context)
 
 
 def _encoded(out: Path, parts: list[Part], config: CorpusConfig) -> _Encoded:
@@ -125,6 +132,7 @@ def _pool(documents: _Encoded, config: CorpusConfig) -> Pool:
         language=language,
         tokens=documents.tokens,
         repeats=documents.repeats,
+        long_context=np.ones(len(documents.id), dtype=bool),
     )
 
 

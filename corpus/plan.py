@@ -1,5 +1,6 @@
 """What a build would read and roughly what it would write, from a small sample of every source."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from castline.corpus.annotate.annotators import annotate, make_annotators
 from castline.corpus.config import CorpusConfig, Source
 from castline.corpus.documents import Document
 from castline.corpus.duplicates.earlier import open_earlier
+from castline.corpus.long_context.select import check_scorer
 from castline.corpus.measure import settle_languages
 from castline.corpus.mixing.estimate import PhaseEstimate, SourceSample, estimate_phase
 from castline.corpus.readers.formats import can_be_divided
@@ -42,6 +44,7 @@ class CorpusPlan:
 
     sources: list[SourcePlan]
     annotators: list[str]  # what is done with every document besides measuring it
+    long_documents: int | None  # that would be scored for long contexts; None where the recipe does not ask for it
     phases: list[PhaseEstimate]
     output_bytes: int
 
@@ -56,12 +59,16 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
     """
     open_earlier(config.dedup, base)
     annotators = make_annotators(config, base)
-    sources, samples = [], []
+    check_scorer(config, base)
+    sources, samples, long = [], [], 0.0
+    min_bytes = config.long_context.min_bytes if config.long_context else math.inf
     for source in config.sources:
         files = find_files(source, base)
         documents, read = _sample(source, files)
         size = sum(file.size for file in files)
-        text_bytes = size * sum(len(document.text.encode()) for document in documents) // read if read else 0
+        sizes = [len(document.text.encode()) for document in documents]
+        text_bytes = size * sum(sizes) // read if read else 0
+        long += sum(one >= min_bytes for one in sizes) * size / max(read, 1)
         sources.append(SourcePlan(source.name, len(files), size, text_bytes, text_bytes // BYTES_PER_TOKEN))
         samples.append(SourceSample(source.name, source.kind, _measured(documents, annotators), size / max(read, 1)))
     weights = {source.name: source.weight for source in config.sources}
@@ -70,7 +77,8 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
     # the documents, and the tokens twice: once encoded, once mixed
     tokens = text // BYTES_PER_TOKEN + sum(phase.tokens for phase in phases)
     written = text // COMPRESSION + _index_bytes(config, sources) + 2 * tokens
-    return CorpusPlan(sources, [str(annotator) for annotator in annotators], phases, written)
+    shown = [str(annotator) for annotator in annotators]
+    return CorpusPlan(sources, shown, round(long) if config.long_context else None, phases, written)
 
 
 def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:

@@ -22,6 +22,8 @@ from castline.corpus.decide import DUPLICATES
 from castline.corpus.documents import read_documents
 from castline.corpus.duplicates.summary import summarise
 from castline.corpus.histogram import Histogram, histogram
+from castline.corpus.long_context.config import LongContextConfig
+from castline.corpus.long_context.select import checks, long_documents
 from castline.corpus.manifest import read_account
 from castline.corpus.rules.apply import PASSED, Flags, rules_by_group
 from castline.corpus.rules.rule_set import Bounds, Rule
@@ -81,13 +83,13 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
     )
     environment.filters["number"] = format_number
     page = environment.get_template("report.html.j2").render(
-        manifest={"tokenizer": None, "mixture": None, **manifest},
+        manifest={"tokenizer": None, "mixture": None, "long_context": None, **manifest},
         funnel=funnel(manifest["totals"]),
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
         findings=findings(out, manifest),
         duplicates=summarise(out, config.dedup.threshold),
         evaluation_records=evaluation_records(out, manifest),
-        histograms=_histograms(out, config, manifest),
+        histograms=_histograms(out, config, manifest) | _long_context_histograms(out, config),
         code=code_classes(out),
         code_config=config.code,
         dropped={rule: found for rule, found in samples.items() if rule != PASSED},
@@ -193,6 +195,20 @@ def _histograms(out: Path, config: CorpusConfig, manifest: dict[str, Any]) -> di
         if name not in bounded and len(values):
             result.setdefault("scores without a threshold", []).append(histogram(name, values, Bounds()))
     return result
+
+
+def _long_context_histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
+    """For every source with long documents, the histograms of their measurements with its own bounds."""
+    values: dict[str, dict[tuple[str, Bounds], list[float]]] = {}
+    for row in long_documents(out) if config.long_context else []:
+        for check in checks(row, config.long_context or LongContextConfig()):
+            if check.value is not None:
+                of_source = values.setdefault(f"long context, {row['source']}", {})
+                of_source.setdefault((check.rule.partition(".")[2], check.bounds), []).append(check.value)
+    return {
+        title: [histogram(name, np.array(found), bounds) for (name, bounds), found in of_source.items()]
+        for title, of_source in values.items()
+    }
 
 
 def _title(rule: str) -> str:

@@ -14,7 +14,7 @@ from castline.errors import RecipeError
 Integers = npt.NDArray[np.int64]
 
 REST = "rest"
-LENGTHS = ("short", "long")
+LENGTHS = ("short", "long", "other")  # other: long, and not chosen for long contexts
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Pool:
     language: Integers  # as the number of the language
     tokens: Integers  # the end-of-text token included
     repeats: Integers  # how often one pass over the source reads it
+    long_context: npt.NDArray[np.bool_]  # whether it is good to train long contexts on, if it is long
 
     def __len__(self) -> int:
         """The number of documents."""
@@ -41,7 +42,7 @@ class Group:
     source: str
     kind: str
     language: str
-    length: str  # "short" or "long" in a phase that tells them apart, else empty
+    length: str  # of LENGTHS, in a phase that tells them apart; else empty
     repeats: int
     tokens: int
 
@@ -57,8 +58,10 @@ class Target:
 
 def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
     """The groups of a phase, and the group of every document."""
-    long = pool.tokens > phase.short_tokens if phase.tells_lengths else np.zeros(len(pool), dtype=bool)
-    rows = np.stack([pool.source, pool.language, long.astype(np.int64), pool.repeats], axis=1)
+    length = np.where(pool.tokens <= phase.short_tokens, 0, np.where(pool.long_context, 1, 2))
+    if not phase.tells_lengths:
+        length = np.zeros(len(pool), dtype=np.int64)
+    rows = np.stack([pool.source, pool.language, length, pool.repeats], axis=1)
     alike, member = np.unique(rows, axis=0, return_inverse=True)
     member = member.reshape(-1)
     tokens = np.zeros(len(alike), dtype=np.int64)
@@ -68,11 +71,11 @@ def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
             pool.sources[source],
             pool.kinds[source],
             pool.languages[language],
-            LENGTHS[is_long] if phase.tells_lengths else "",
+            LENGTHS[length] if phase.tells_lengths else "",
             repeats,
             total,
         )
-        for (source, language, is_long, repeats), total in zip(alike.tolist(), tokens.tolist(), strict=True)
+        for (source, language, length, repeats), total in zip(alike.tolist(), tokens.tolist(), strict=True)
     ]
     return groups, member
 

@@ -158,6 +158,25 @@ def find_duplicates(
         DeviceError: a file cannot be read.
     """
 
+class NgramModel:
+    """A trigram model of token ids that learns as it reads (csrc/text/ngram_model.hpp)."""
+
+    def __init__(self, vocab_size: int) -> None: ...
+    def add(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
+        """Learn the tokens of one text. Releases the GIL."""
+
+    def probability(self, context: Sequence[int] | npt.NDArray[np.integer[Any]], token: int) -> float:
+        """The probability of `token` after `context`, of which the last two tokens count."""
+
+    def context_gains(
+        self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], segments: npt.NDArray[np.int64], threads: int = 1
+    ) -> npt.NDArray[np.float64]:
+        """By how many nats per token a segment makes the next one more predictable: [n].
+
+        `segments` [n, 3] are where, in `tokens`, a segment starts, the next one starts, and that one ends. Releases
+        the GIL. `threads` 0 means one per processor; the result does not depend on it.
+        """
+
 class Tokenizer:
     """Byte-level BPE read from a Hugging Face tokenizer.json (csrc/tokenizer/tokenizer.hpp).
 

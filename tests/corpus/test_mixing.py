@@ -66,7 +66,8 @@ PHASES = st.builds(
 
 
 def make_pool(documents: list[tuple[int, int, int, int]]) -> Pool:
-    return Pool(NAMES, KINDS, LANGUAGES, *(np.array(column, dtype=np.int64) for column in zip(*documents, strict=True)))
+    columns = (np.array(column, dtype=np.int64) for column in zip(*documents, strict=True))
+    return Pool(NAMES, KINDS, LANGUAGES, *columns, long_context=np.ones(len(documents), dtype=bool))
 
 
 @dataclass
