@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from castline import _C
@@ -185,7 +185,11 @@ def test_every_plain_email_is_masked(text: str) -> None:
             assert found[0] not in re.split(r"[\s(]", masked), text
 
 
+RESOLVERS = ("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "114.114.114.114")
+
+
 @settings(max_examples=500, deadline=None)
+@example((114, 114, 114, 114), "at ", "")
 @given(
     st.tuples(*[st.integers(0, 299)] * 4),
     st.sampled_from(["at ", "(", "=", "//"]),
@@ -193,12 +197,14 @@ def test_every_plain_email_is_masked(text: str) -> None:
 )
 def test_ipv4_agrees_with_the_standard_library(parts: tuple[int, ...], before: str, behind: str) -> None:
     address = ".".join(map(str, parts))
+    assume(parts[:3] != (192, 0, 0))  # Python's versions differ on single addresses of it
     try:
         routed = ipaddress.IPv4Address(address).is_global and not ipaddress.IPv4Address(address).is_multicast
     except ValueError:
         routed = False
+    routed = routed and not ipaddress.IPv4Address(address).is_reserved and address not in RESOLVERS
     found = mask(before + address + behind) == f"{before}<IP_ADDRESS>{behind}"
-    assert found == (routed and max(parts) >= 32 and not ipaddress.IPv4Address(address).is_reserved)
+    assert found == (routed and max(parts) >= 32)
 
 
 ANYTHING = st.binary(max_size=200) | st.lists(
