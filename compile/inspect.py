@@ -67,7 +67,7 @@ def inspect_path(path: Path) -> Inspection:
 def _package(path: Path) -> Inspection:
     manifest = read_manifest(path)
     verification = read_verification(path, manifest)
-    backends = {}
+    backends: dict[str, dict[str, Any]] = {}
     for name, backend in manifest.backends.items():
         proof = verification.backends[name]
         measured = proof.run or proof.graph
@@ -78,6 +78,8 @@ def _package(path: Path) -> Inspection:
             "bound": proof.bound,
             "bytes": manifest.size(name),
         }
+        if backend.quantization is not None:
+            backends[name]["quantization"] = backend.quantization
         if backend.engine is not None:
             backends[name]["compute_capabilities"] = backend.engine["compute_capabilities"]
     facts = {

@@ -14,6 +14,7 @@ from castline.compile.config import Bounds, CompileConfig
 from castline.compile.cpu_weights import read_cpu_weights, write_cpu_weights
 from castline.compile.gptq import gptq
 from castline.compile.graph import read_graph_weights, write_graph
+from castline.compile.inspect import inspect_path
 from castline.compile.int4_layout import pack_int4, unpack_int4
 from castline.compile.int4_weights import Int4Weights
 from castline.compile.quantize import int4_grid, round_int4
@@ -147,6 +148,8 @@ def test_a_package_says_how_its_weights_were_chosen_and_that_they_hold(tmp_path:
         assert proofs[0] is not None
         assert proofs[1] is not None
         assert proofs[0].mean_kl < proofs[1].mean_kl
+    shown = inspect_path(tmp_path / "fitted").facts["backends"]["cpu"]
+    assert shown["quantization"] == fitted.manifest.backends["cpu"].quantization
     again = build_package(tmp_path / "checkpoint", tmp_path / "again", config)
     assert again.manifest.files["cpu/weights.safetensors"] == fitted.manifest.files["cpu/weights.safetensors"]
 
