@@ -19,6 +19,8 @@ def compile_command(
     out: Annotated[Path, typer.Option(help="The package folder to write.")],
     weights: Annotated[str | None, typer.Option(metavar="f32|f16|bf16|int8|int4|fp8", help="Default: f32.")] = None,
     block: Annotated[int | None, typer.Option(metavar="32|64|128", help="Block size of int4.")] = None,
+    embeddings: Annotated[str | None, typer.Option(metavar="FORMAT", help="Of the embedding table.")] = None,
+    head: Annotated[str | None, typer.Option(metavar="FORMAT", help="Of an untied head.")] = None,
     kv: Annotated[str | None, typer.Option(metavar="f32|int8", help="Format of the key/value cache.")] = None,
     target: Annotated[
         str | None,
@@ -39,6 +41,8 @@ def compile_command(
     options: dict[str, Any] = {
         "weights": weights,
         "block": block,
+        "embeddings": embeddings,
+        "head": head,
         "kv": kv,
         "targets": target.split(",") if target is not None else None,
         "context": context,

@@ -10,7 +10,7 @@ from castline import _C, __version__
 from castline.compile.backends import CPU_WEIGHTS, graph_path
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
-from castline.compile.formats import TENSORRT_TARGETS, Target, WeightFormat
+from castline.compile.formats import TENSORRT_TARGETS, Target, compute_format
 from castline.compile.graph import write_graph
 from castline.compile.int4_weights import Int4Weights
 from castline.compile.package import (
@@ -101,13 +101,13 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         vocab_size=reader.config.vocab_size,
         text=plan.config.verify_text,
     )
-    int4 = _int4_weights(reader, checkpoint, plan) if "int4" in plan.formats.values() else None
+    int4 = _int4_weights(reader, checkpoint, plan)
     with atomic_folder(out) as folder:
         tokenizer = _copy_tokenizer(checkpoint, folder)
         backends = {}
-        with progress("building", len(plan.formats), "backends") as advance:
-            for target, weights in plan.formats.items():
-                backends[str(target)] = _build(reader, folder, plan, target, weights, int4)
+        with progress("building", len(plan.assignments), "backends") as advance:
+            for target in plan.assignments:
+                backends[str(target)] = _build(reader, folder, plan, target, int4)
                 advance(1)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -135,7 +135,7 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
 def _int4_weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Int4Weights:
     config = plan.config
     text = None
-    if config.calibrate:
+    if config.calibrate and any(assignment.int4_blocks for assignment in plan.assignments.values()):
         text = calibration_tokens(
             checkpoint,
             tokens=config.calibration_tokens,
@@ -143,46 +143,38 @@ def _int4_weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Int
             vocab_size=reader.config.vocab_size,
             text=config.calibration_text,
         )
-    return Int4Weights(reader, config.block, text)
+    return Int4Weights(reader, text)
 
 
-def _build(
-    reader: CheckpointReader,
-    folder: Path,
-    plan: Plan,
-    target: Target,
-    weights: WeightFormat,
-    int4: Int4Weights | None,
-) -> Backend:
-    quantization = f"blocks of {int4.block}, {int4.method}" if int4 else None
+def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, int4: Int4Weights) -> Backend:
+    assignment = plan.assignments[target]
+    engine = None
     if target == "cpu":
-        write_cpu_weights(reader, folder / CPU_WEIGHTS, weights, int4)
-        return Backend(weights=weights, quantization=quantization, status="built_not_run", file=CPU_WEIGHTS)
-    graph = graph_path(folder, target)
-    half = target in TENSORRT_TARGETS
-    write_graph(reader, graph, weights=weights, half=half, context=plan.config.context, int4=int4)
-    if not half:
-        return Backend(
-            weights=weights,
-            quantization=quantization,
-            status="built_not_run",
-            file=graph.relative_to(folder).as_posix(),
+        file = folder / CPU_WEIGHTS
+        write_cpu_weights(reader, file, assignment, int4)
+    else:
+        file = graph_path(folder, target)
+        compute = compute_format(target, assignment.main)
+        write_graph(reader, file, assignment, int4, compute=compute, context=plan.config.context)
+    if target in TENSORRT_TARGETS:
+        graph, file = file, file.with_suffix(".engine")
+        info = build_engine(
+            graph,
+            file,
+            target=target,
+            context=plan.config.context,
+            batch=plan.config.batch,
+            capabilities=plan.capabilities[target],
         )
-    engine = graph.with_suffix(".engine")
-    info = build_engine(
-        graph,
-        engine,
-        target=target,
-        context=plan.config.context,
-        batch=plan.config.batch,
-        capabilities=plan.capabilities[target],
-    )
+        engine = asdict(info)
+    blocks = sorted(set(assignment.int4_blocks.values()))
     return Backend(
-        weights=weights,
-        quantization=quantization,
+        weights=assignment.main,
+        tensors=assignment.counts,
+        quantization=f"blocks of {', '.join(map(str, blocks))}, {int4.method}" if blocks else None,
         status="built_not_run",
-        file=engine.relative_to(folder).as_posix(),
-        engine=asdict(info),
+        file=file.relative_to(folder).as_posix(),
+        engine=engine,
     )
 
 

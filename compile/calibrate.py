@@ -9,38 +9,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from castline.compile.assignment import EMBEDDINGS, Assignment
 from castline.compile.gptq import gptq
-from castline.compile.quantize import Int4Matrix, dequantize_int8, quantize_int8
+from castline.compile.quantize import Int4Matrix, rounded_values
 from castline.compile.text_tokens import Ids
 from castline.model.checkpoint import CheckpointReader
 from castline.model.decoder import Layer, rotary_tables
 from castline.model.layouts import pack_qkv
 from castline.progress import progress
 
-_EMBEDDINGS = "model.embed_tokens.weight"
-
 
 def calibrated_int4(
-    reader: CheckpointReader, ids: Ids, block: int, *, symmetric: bool
+    reader: CheckpointReader, ids: Ids, assignment: Assignment, *, symmetric: bool
 ) -> Iterator[tuple[str, Int4Matrix]]:
-    """The matrices of all layers, quantised by GPTQ, under Llama names.
+    """The int4 matrices of all layers, quantised by GPTQ, under Llama names.
 
     Args:
         reader: the checkpoint
         ids: token ids [sequences, length] of the kind of text the model is for
-        block: elements of a row that share a grid
+        assignment: the format of every tensor; what is not int4 is rounded to its format on the way
         symmetric: grids with their zero in the middle
     """
     config = reader.config
-    embeddings = torch.from_numpy(dequantize_int8(*quantize_int8(reader.tensor(_EMBEDDINGS).float().numpy())))
-    x = F.embedding(torch.from_numpy(ids).flatten(), embeddings)
+    embeddings = rounded_values(reader.tensor(EMBEDDINGS).float().numpy(), assignment[EMBEDDINGS], symmetric=symmetric)
+    x = F.embedding(torch.from_numpy(ids).flatten(), torch.from_numpy(embeddings))
     del embeddings
     positions = torch.arange(ids.shape[1]).repeat(len(ids))
     cos, sin = rotary_tables(config, positions)
     residual: Tensor | None = None
     with torch.no_grad(), progress("calibrating", config.num_hidden_layers, "layers") as advance:
         for index in range(config.num_hidden_layers):
-            pass_through = _LayerPass(reader, index, block, symmetric)
+            pass_through = _LayerPass(reader, index, assignment, symmetric)
             x, residual = pass_through.run(x, residual, cos, sin, len(ids))
             yield from pass_through.found.items()
             advance(1)
@@ -49,8 +48,8 @@ def calibrated_int4(
 class _LayerPass:
     """Takes the calibration's activations through one layer, quantising each matrix as they reach it."""
 
-    def __init__(self, reader: CheckpointReader, index: int, block: int, symmetric: bool) -> None:
-        self.reader, self.block, self.symmetric = reader, block, symmetric
+    def __init__(self, reader: CheckpointReader, index: int, assignment: Assignment, symmetric: bool) -> None:
+        self.reader, self.assignment, self.symmetric = reader, assignment, symmetric
         self.prefix = f"model.layers.{index}."
         self.found: dict[str, Int4Matrix] = {}
         with torch.device("meta"):
@@ -78,9 +77,14 @@ class _LayerPass:
         hessian = inputs.T @ inputs
         values = []
         for name in names:
-            found = gptq(self._tensor(f"{name}.weight"), hessian, self.block, symmetric=self.symmetric)
-            self.found[f"{self.prefix}{name}.weight"] = found
-            values.append(torch.from_numpy(found.values()))
+            full_name = f"{self.prefix}{name}.weight"
+            matrix, stored = self._tensor(f"{name}.weight"), self.assignment[full_name]
+            if stored.kind == "int4":
+                found = gptq(matrix, hessian, stored.block, symmetric=self.symmetric)
+                self.found[full_name] = found
+                values.append(torch.from_numpy(found.values()))
+            else:
+                values.append(torch.from_numpy(rounded_values(matrix.numpy(), stored)))
         return values
 
     def _tensor(self, name: str) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from castline.compile.formats import TARGETS, Target, WeightFormat
+from castline.compile.formats import TARGETS, Target, WeightFormat, parse_format
 from castline.recipe import Table
 
 
@@ -28,8 +28,11 @@ class Bounds(Table):
 class CompileConfig(Table):
     """What to build from a checkpoint."""
 
-    weights: WeightFormat = Field("f32", description="weight format; f32, int8 and int4 so far")
+    weights: WeightFormat = Field("f32", description="weight format of the layers")
     block: Literal[32, 64, 128] = Field(32, description="elements of a row that share an int4 grid")
+    embeddings: WeightFormat | None = Field(None, description="of the embedding table; int8 with int4 layers")
+    head: WeightFormat | None = Field(None, description="of an untied head; int8 with int4 layers")
+    tensors: dict[str, str] = Field({}, description="formats such as int8 or int4/64 by tensor name, with * and ?")
     calibrate: bool = Field(True, description="choose int4 weights by GPTQ from text, not by rounding")
     calibration_text: Path | None = Field(None, description="text or jsonl to calibrate on, not the model's corpus")
     calibration_tokens: int = Field(32_768, ge=1024, description="how much of it")
@@ -46,6 +49,13 @@ class CompileConfig(Table):
     @classmethod
     def _once_and_in_order(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         return tuple(target for target in TARGETS if target in targets)
+
+    @field_validator("tensors")
+    @classmethod
+    def _known_formats(cls, tensors: dict[str, str]) -> dict[str, str]:
+        for text in tensors.values():
+            parse_format(text)
+        return tensors
 
     @field_validator("compute_capability")
     @classmethod

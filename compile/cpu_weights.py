@@ -1,9 +1,11 @@
 """The CPU runtime's weights: a safetensors file under Llama names that it maps and computes from as it is.
 
-    f32     every tensor F32
-    int8    matrices I8 [out, in], value = q · scale, with `<name>.scale` F32 [out]; norms F32
-    int4    matrices of the layers U8, with `<name>.scale` F16 and `<name>.zero` U8 (int4_layout.py);
-            embeddings and head as in int8, norms F32
+    f32, f16, bf16  F32, F16, BF16 [out, in]
+    int8            I8 [out, in], value = q · scale, with `<name>.scale` F32 [out]
+    int4            U8, with `<name>.scale` F16 and `<name>.zero` U8 (int4_layout.py)
+
+Every matrix has a format of its own, and its type says which; norms are F32. How many elements share an int4
+grid follows from the grids' shape.
 
 Every tensor's data starts at a multiple of 64 bytes in the file: the header is padded with spaces, and
 where a tensor's size is no such multiple, an I8 tensor `padding.N` follows it (the format allows no gaps).
@@ -20,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from castline.compile.formats import WeightFormat, matrix_format
-from castline.compile.int4_layout import Int4Layout, pack_int4, stored_shapes, unpack_int4
+from castline.compile.assignment import Assignment
+from castline.compile.formats import INT4_BLOCKS, WeightFormat
+from castline.compile.int4_layout import ROW_BLOCK, Int4Layout, pack_int4, stored_shapes, unpack_int4
 from castline.compile.int4_weights import Int4Weights
-from castline.compile.quantize import dequantize_int8, quantize_int8
+from castline.compile.quantize import FLOAT_DTYPES, dequantize_int8, quantize_int8
 from castline.files import atomic_write
 from castline.model.checkpoint import CheckpointReader
 from castline.model.config import ModelConfig
@@ -33,9 +36,12 @@ ALIGNMENT = 64
 
 _PADDING = "padding."
 
+_FLOATS: dict[WeightFormat, str] = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
+
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
+    "BF16": FLOAT_DTYPES["bf16"],
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
@@ -55,24 +61,21 @@ class _Entry(NamedTuple):
         return math.prod(self.shape) * _DTYPES[self.dtype].itemsize
 
 
-def write_cpu_weights(
-    reader: CheckpointReader, path: Path, weights: WeightFormat, int4: Int4Weights | None = None
-) -> None:
+def write_cpu_weights(reader: CheckpointReader, path: Path, assignment: Assignment, int4: Int4Weights) -> None:
     """Write the weights of a checkpoint, one tensor in memory at a time.
 
     Args:
         reader: the checkpoint
         path: the safetensors file
-        weights: "f32", "int8" or "int4"
-        int4: gives the matrices of the layers for int4
+        assignment: the format of every tensor
+        int4: gives the matrices in int4
     """
-    block = int4.block if int4 else 0
-    entries = _entries(reader.config, weights, block)
-    arrays = _arrays(reader, weights, int4)
+    entries = _entries(reader.config, assignment)
+    arrays = _arrays(reader, assignment, int4)
     with atomic_write(path) as file:
-        file.write(_header(entries, weights, block))
+        file.write(_header(entries, assignment))
         for entry in entries:
-            file.write(bytes(entry.nbytes) if entry.is_padding else np.ascontiguousarray(next(arrays)).data)
+            file.write(bytes(entry.nbytes) if entry.is_padding else _bytes(next(arrays)))
 
 
 def read_cpu_weights(path: Path, config: ModelConfig) -> Callable[[str], NDArray[np.float32]]:
@@ -86,33 +89,43 @@ def read_cpu_weights(path: Path, config: ModelConfig) -> Callable[[str], NDArray
                 return dequantize_int8(stored, file.get_tensor(f"{name}.scale"))
             if stored.dtype == np.uint8:
                 layout = Int4Layout(stored, file.get_tensor(f"{name}.scale"), file.get_tensor(f"{name}.zero"))
-                return unpack_int4(layout, shapes[name][0], int(file.metadata()["castline.block"])).values()
-            array: NDArray[np.float32] = stored
+                return unpack_int4(layout, shapes[name][0], _block(layout)).values()
+            array: NDArray[np.float32] = stored.astype(np.float32)
             return array
 
     return tensor
 
 
-def cpu_weights_size(config: ModelConfig, weights: WeightFormat, block: int) -> int:
+def cpu_weights_size(config: ModelConfig, assignment: Assignment) -> int:
     """The bytes of the file `write_cpu_weights` makes."""
-    entries = _entries(config, weights, block)
-    return len(_header(entries, weights, block)) + sum(entry.nbytes for entry in entries)
+    entries = _entries(config, assignment)
+    return len(_header(entries, assignment)) + sum(entry.nbytes for entry in entries)
 
 
-def _arrays(reader: CheckpointReader, weights: WeightFormat, int4: Int4Weights | None) -> Iterator[NDArray[Any]]:
+def _block(layout: Int4Layout) -> int:
+    """The block whose grids have the shape of these; where several have, they are the same."""
+    size = layout.q.shape[1] * ROW_BLOCK
+    return next(block for block in INT4_BLOCKS if -(-size // block) == layout.scale.shape[1])
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).view(np.uint8).data
+
+
+def _arrays(reader: CheckpointReader, assignment: Assignment, int4: Int4Weights) -> Iterator[NDArray[Any]]:
     """The data of every entry but the padding, in order."""
-    for name, shape in layout_shapes(reader.config, "llama").items():
-        stored = matrix_format(name, shape, weights)
-        if stored == "int4" and int4 is not None:
-            layout = pack_int4(int4.matrix(name, symmetric=False))
+    for name in layout_shapes(reader.config, "llama"):
+        kind = assignment[name].kind
+        if kind == "int4":
+            layout = pack_int4(int4.matrix(name, assignment, symmetric=False))
             yield from (layout.q, layout.scale, layout.zero)
-        elif stored == "int8":
+        elif kind == "int8":
             yield from quantize_int8(reader.tensor(name).float().numpy())
         else:
-            yield reader.tensor(name).float().numpy()
+            yield reader.tensor(name).float().numpy().astype(FLOAT_DTYPES[kind])
 
 
-def _entries(config: ModelConfig, weights: WeightFormat, block: int) -> list[_Entry]:
+def _entries(config: ModelConfig, assignment: Assignment) -> list[_Entry]:
     entries: list[_Entry] = []
 
     def add(name: str, dtype: str, *shape: int) -> None:
@@ -121,24 +134,22 @@ def _entries(config: ModelConfig, weights: WeightFormat, block: int) -> list[_En
             entries.append(_Entry(f"{_PADDING}{len(entries)}", "I8", (gap,)))
 
     for name, shape in layout_shapes(config, "llama").items():
-        stored = matrix_format(name, shape, weights)
-        if stored == "int4":
-            shapes = stored_shapes(shape[0], shape[1], block)
+        stored = assignment[name]
+        if stored.kind == "int4":
+            shapes = stored_shapes(shape[0], shape[1], stored.block)
             add(name, "U8", *shapes.q)
             add(f"{name}.scale", "F16", *shapes.grids)
             add(f"{name}.zero", "U8", *shapes.grids)
-        elif stored == "int8":
+        elif stored.kind == "int8":
             add(name, "I8", *shape)
             add(f"{name}.scale", "F32", shape[0])
         else:
-            add(name, "F32", *shape)
+            add(name, _FLOATS[stored.kind], *shape)
     return entries
 
 
-def _header(entries: list[_Entry], weights: WeightFormat, block: int) -> bytes:
-    header: dict[str, Any] = {"__metadata__": {"castline.weights": weights}}
-    if weights == "int4":
-        header["__metadata__"]["castline.block"] = str(block)
+def _header(entries: list[_Entry], assignment: Assignment) -> bytes:
+    header: dict[str, Any] = {"__metadata__": {"castline.weights": assignment.main}}
     offset = 0
     for entry in entries:
         end = offset + entry.nbytes

@@ -1,43 +1,78 @@
-"""Weight formats: what is known, what can be built today, and which target takes which. Imports no numpy."""
+"""Weight formats: what they are called, and which target takes which for which kind of tensor. Imports no numpy."""
 
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 from castline.errors import CompileError
 
 WeightFormat = Literal["f32", "f16", "bf16", "int8", "int4", "fp8"]
 Target = Literal["cpu", "onnx", "tensorrt-rtx", "tensorrt"]
+Role = Literal["layer", "embeddings", "head"]
+"""What a matrix is to a model. A tied head is the embeddings."""
 
 TARGETS: tuple[Target, ...] = ("cpu", "onnx", "tensorrt-rtx", "tensorrt")
 TENSORRT_TARGETS: tuple[Target, ...] = ("tensorrt-rtx", "tensorrt")
+INT4_BLOCKS = (32, 64, 128)
+FLOATS: tuple[WeightFormat, ...] = ("f32", "f16", "bf16")
 
-# The weight format a target is given when the package asks for the one on the left. TensorRT computes in
-# fp16 (its fp32 attention builds only decomposed), so f32 becomes f16 there, and the package records it.
-_AVAILABLE: dict[WeightFormat, dict[Target, WeightFormat]] = {
+# The format a target stores a layer's matrix in when the one on the left is asked for. TensorRT computes in
+# 16 bits (its fp32 attention builds only decomposed), so f32 becomes f16 there, and the package records it.
+_STORED: dict[WeightFormat, dict[Target, WeightFormat]] = {
     "f32": {"cpu": "f32", "onnx": "f32", "tensorrt-rtx": "f16", "tensorrt": "f16"},
+    "f16": {"onnx": "f16", "tensorrt-rtx": "f16", "tensorrt": "f16"},
     "int8": {"cpu": "int8", "onnx": "int8", "tensorrt-rtx": "int8", "tensorrt": "int8"},
     "int4": {"cpu": "int4", "onnx": "int4", "tensorrt-rtx": "int4", "tensorrt": "int4"},
 }
+
+# Rows are looked up in embeddings, which not every target can do in every format: the next wider one then.
+_EMBEDDINGS: dict[WeightFormat, WeightFormat] = {"int4": "int8"}
 
 # The oldest GPUs that compute with a format in TensorRT.
 CAPABILITY_NEEDED: dict[WeightFormat, str] = {"int4": "8.0", "bf16": "8.0", "fp8": "8.9"}
 
 
-def format_for(weights: WeightFormat, target: Target) -> WeightFormat:
-    """The format `target` stores its weights in when a package of `weights` is asked for.
+class TensorFormat(NamedTuple):
+    """How one tensor is stored."""
+
+    kind: WeightFormat
+    block: int = 0
+    """int4: elements of a row that share a grid."""
+
+    def __str__(self) -> str:
+        """As recipes write it: `int8`, `int4/64`."""
+        return f"{self.kind}/{self.block}" if self.block else self.kind
+
+
+def parse_format(text: str) -> TensorFormat:
+    """Read `int8`, `f16`, `int4` (blocks of 32) or `int4/64`.
 
     Raises:
-        CompileError: castline cannot write that format yet.
+        ValueError: it is none of them.
     """
-    if weights not in _AVAILABLE:
-        raise CompileError(
-            f"--weights {weights} is not there yet: expected one of {', '.join(_AVAILABLE)}; "
-            "int4 is the smallest format this version writes"
-        )
-    return _AVAILABLE[weights][target]
+    kind, slash, block = text.partition("/")
+    formats: dict[str, WeightFormat] = {name: name for name in get_args(WeightFormat)}
+    if kind not in formats or (slash and (kind != "int4" or block not in map(str, INT4_BLOCKS))):
+        raise ValueError(f"expected one of {', '.join(formats)}, or int4/32, int4/64, int4/128, but got '{text}'")
+    return TensorFormat(formats[kind], (int(block) if slash else INT4_BLOCKS[0]) if kind == "int4" else 0)
 
 
-def matrix_format(name: str, shape: tuple[int, ...], weights: WeightFormat) -> WeightFormat:
-    """The format of one tensor in a package of `weights`: int4 is for the layers' matrices, norms stay as they are."""
-    if len(shape) < 2 or weights not in ("int8", "int4"):
+def stored_format(wanted: TensorFormat, role: Role, target: Target) -> TensorFormat:
+    """How `target` stores a matrix that is wanted in a format: like that, or in the nearest format it takes.
+
+    Raises:
+        CompileError: it takes neither that format nor one like it.
+    """
+    takers = _STORED.get(wanted.kind, {})
+    if target not in takers:
+        able = ", ".join(name for name, stored in _STORED.items() if target in stored)
+        raise CompileError(f"target {target} does not take {wanted.kind} weights: expected one of {able}")
+    kind = takers[target]
+    if role == "embeddings":
+        kind = _EMBEDDINGS.get(kind, kind)
+    return TensorFormat(kind, wanted.block if kind == "int4" else 0)
+
+
+def compute_format(target: Target, weights: WeightFormat) -> WeightFormat:
+    """What a graph for `target` computes with when its layers are stored as `weights`."""
+    if target not in TENSORRT_TARGETS:
         return "f32"
-    return "int4" if weights == "int4" and ".layers." in name else "int8"
+    return "bf16" if weights == "bf16" else "f16"

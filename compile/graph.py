@@ -16,7 +16,8 @@ Outputs:
 The cache has a fixed length, chosen by whoever runs the graph (up to the context it was compiled for); a
 token sees the cache up to its own position, so what lies behind does not matter. The same graph serves
 prefill (S > 1) and decode (S = 1). Weights keep the checkpoint's names; matrices are stored [in, out], as
-MatMul takes them, but for the embedding table [vocab, hidden].
+MatMul takes them, but for the embedding table [vocab, hidden]. Every matrix has a format of its own; what is
+stored in another one than is computed with goes through DequantizeLinear or Cast.
 """
 
 from collections.abc import Callable
@@ -30,10 +31,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 import castline
-from castline.compile.formats import WeightFormat, matrix_format
+from castline.compile.assignment import EMBEDDINGS, Assignment
+from castline.compile.formats import INT4_BLOCKS, WeightFormat
 from castline.compile.int4_weights import Int4Weights
 from castline.compile.onnx_writer import OnnxWriter
 from castline.compile.quantize import (
+    FLOAT_DTYPES,
     INT4_SYMMETRIC_ZERO,
     Int4Grid,
     Int4Matrix,
@@ -47,43 +50,44 @@ from castline.model.decoder import rotary_tables
 Array = NDArray[Any]
 
 DATA_SUFFIX = ".data"
-EMBEDDINGS = "model.embed_tokens.weight"
+
+_ELEMENTS: dict[WeightFormat, int] = {
+    "f32": TensorProto.FLOAT,
+    "f16": TensorProto.FLOAT16,
+    "bf16": TensorProto.BFLOAT16,
+}
 
 
 def write_graph(
     reader: CheckpointReader,
     path: Path,
+    assignment: Assignment,
+    int4: Int4Weights,
     *,
-    weights: WeightFormat,
-    half: bool,
+    compute: WeightFormat,
     context: int,
-    int4: Int4Weights | None = None,
 ) -> None:
     """Write the graph of a checkpoint to `path`, and its weights beside it, to `path` with `.data` appended.
 
     Args:
         reader: the checkpoint
         path: the graph file, `….onnx`
-        weights: "f32" and "f16" store what is computed with (`half` decides); "int8" quantises every matrix,
-            "int4" those of the layers further
-        half: compute in float16 (TensorRT) instead of float32 (ONNX Runtime on a CPU)
+        assignment: the format of every tensor
+        int4: gives the matrices in int4
+        compute: what activations are: "f32" (ONNX Runtime on a CPU), "f16" or "bf16" (TensorRT)
         context: positions the rotary tables cover: the longest sequence
-        int4: gives the matrices of the layers for int4
     """
     data = path.with_name(path.name + DATA_SUFFIX)
     with atomic_write(data) as file:
         writer = OnnxWriter(file, data.name)
-        _Decoder(reader, writer, half=half, weights=weights, int4=int4).build(context)
-    metadata = {"castline.context": str(context), "castline.weights": weights}
-    if int4:
-        metadata["castline.block"] = str(int4.block)
+        _Decoder(reader, writer, assignment, int4, compute).build(context)
+    metadata = {"castline.context": str(context), "castline.weights": assignment.main}
     write_bytes(path, writer.save("decoder", castline.__version__, metadata))
 
 
 def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
     """A function that gives the weights of a graph file by checkpoint name: [out, in], dequantised."""
     model = onnx.load(path, load_external_data=False)
-    block = int({prop.key: prop.value for prop in model.metadata_props}.get("castline.block", 0))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def weight(name: str) -> Array:
@@ -95,6 +99,7 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
         q = weight(name).astype(np.int8) + (INT4_SYMMETRIC_ZERO if signed else 0)
         scale = weight(f"{name}.scale").astype(np.float32)
         zero = np.full(scale.shape, INT4_SYMMETRIC_ZERO) if signed else weight(f"{name}.zero")
+        block = next(block for block in INT4_BLOCKS if -(-len(q) // block) == len(scale))
         return Int4Grid(scale.T, zero.T.astype(np.uint8), block).values(q.T.astype(np.uint8))
 
     def tensor(name: str) -> NDArray[np.float32]:
@@ -117,19 +122,18 @@ class _Decoder:
         self,
         reader: CheckpointReader,
         writer: OnnxWriter,
-        *,
-        half: bool,
-        weights: WeightFormat,
-        int4: Int4Weights | None,
+        assignment: Assignment,
+        int4: Int4Weights,
+        compute: WeightFormat,
     ) -> None:
         self.reader = reader
         self.config = reader.config
         self.writer = writer
-        self.half = half
-        self.dtype = np.float16 if half else np.float32
-        self.weights = weights
-        self.quantize = weights in ("int8", "int4")
+        self.assignment = assignment
         self.int4 = int4
+        self.compute = compute
+        self.dtype = FLOAT_DTYPES[compute]
+        self.for_tensorrt = compute != "f32"
 
     def build(self, context: int) -> None:
         config, writer = self.config, self.writer
@@ -224,22 +228,27 @@ class _Decoder:
 
     def _matrix(self, name: str) -> str:
         """The value that holds the transpose [in, out] of a matrix of the checkpoint."""
-        if self.int4 and matrix_format(name, (0, 0), self.weights) == "int4":
-            return self._dequantize_int4(name, self.int4.matrix(name, symmetric=self.half))
+        kind = self.assignment[name].kind
+        if kind == "int4":
+            return self._dequantize_int4(name, self.int4.matrix(name, self.assignment, symmetric=self.for_tensorrt))
         matrix = self._tensor(name)
-        if not self.quantize:
-            return self.writer.weight(name, matrix.T.astype(self.dtype))
-        quantized, scale = quantize_int8(matrix)
-        return self._dequantize(name, quantized.T, scale, axis=1)
+        if kind == "int8":
+            quantized, scale = quantize_int8(matrix)
+            return self._dequantize(name, quantized.T, scale, axis=1)
+        return self._computed(self.writer.weight(name, matrix.T.astype(FLOAT_DTYPES[kind])), kind, _path(name))
+
+    def _computed(self, value: str, kind: WeightFormat, path: str) -> str:
+        """A value in a float format as what is computed with."""
+        return value if kind == self.compute else self.writer.node("Cast", [value], path, to=_ELEMENTS[self.compute])
 
     def _embed(self, ids: str) -> str:
-        node, path = self.writer.node, "/model/embed_tokens"
+        node, path, kind = self.writer.node, "/model/embed_tokens", self.assignment[EMBEDDINGS].kind
         table = self._tensor(EMBEDDINGS)
-        if not self.quantize:
-            self.table = self.writer.weight(EMBEDDINGS, table.astype(self.dtype))
-            return node("Gather", [self.table, ids], path, axis=0)
+        if kind != "int8":
+            self.table = self.writer.weight(EMBEDDINGS, table.astype(FLOAT_DTYPES[kind]))
+            return self._computed(node("Gather", [self.table, ids], path, axis=0), kind, path)
         quantized, scale = quantize_int8(table)
-        if self.half:  # TensorRT takes quantised weights into DequantizeLinear only, and fuses what follows
+        if self.for_tensorrt:  # it takes quantised weights into DequantizeLinear only, and fuses what follows
             self.table = self._dequantize(EMBEDDINGS, quantized, scale, axis=0)
             return node("Gather", [self.table, ids], path, axis=0)
         # ONNX Runtime would dequantise the whole table at every step: the rows first, then their values.
@@ -251,8 +260,11 @@ class _Decoder:
     def _head(self, hidden: str) -> str:
         if not self.config.tie_word_embeddings:
             return self._linear(hidden, "lm_head")
+        kind = self.assignment[EMBEDDINGS].kind
         matrix = self.writer.node("Transpose", [self.table], "/lm_head", perm=[1, 0])
-        if self.quantize and not self.half:
+        if kind != "int8":
+            matrix = self._computed(matrix, kind, "/lm_head")
+        elif not self.for_tensorrt:
             scale = self.writer.node("Squeeze", [f"{EMBEDDINGS}.scale"], "/lm_head/scale")
             matrix = self.writer.node("DequantizeLinear", [matrix, scale], "/lm_head", axis=1)
         return self.writer.node("MatMul", [hidden, matrix], "/lm_head")
@@ -267,7 +279,7 @@ class _Decoder:
     def _dequantize_int4(self, name: str, matrix: Int4Matrix) -> str:
         """The transpose of an int4 matrix; TensorRT takes signed numbers and no zeros."""
         scale = self.writer.weight(f"{name}.scale", matrix.grid.scale.T.astype(self.dtype))
-        if self.half:
+        if self.for_tensorrt:
             inputs = [self.writer.nibbles(name, matrix.q.T.astype(np.int8) - INT4_SYMMETRIC_ZERO), scale]
         else:
             zero = self.writer.nibbles(f"{name}.zero", matrix.grid.zero.T)

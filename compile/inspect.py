@@ -74,6 +74,7 @@ def _package(path: Path) -> Inspection:
         backends[name] = {
             "status": backend.status,
             "weights": backend.weights,
+            "tensors": backend.tensors,
             "mean_kl": measured.mean_kl if measured else None,
             "bound": proof.bound,
             "bytes": manifest.size(name),

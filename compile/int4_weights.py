@@ -1,5 +1,6 @@
-"""The int4 matrices of a checkpoint: chosen once for all backends whose grids are alike."""
+"""The int4 matrices of a checkpoint: chosen once for all backends that store the same ones on like grids."""
 
+from castline.compile.assignment import Assignment
 from castline.compile.calibrate import calibrated_int4
 from castline.compile.quantize import Int4Matrix, round_int4
 from castline.compile.text_tokens import TextTokens
@@ -7,14 +8,13 @@ from castline.model.checkpoint import CheckpointReader
 
 
 class Int4Weights:
-    """Gives the matrices of the layers in int4: fitted to a text by GPTQ, or rounded where there is none."""
+    """Gives matrices in int4: fitted to a text by GPTQ, or rounded where there is none."""
 
-    def __init__(self, reader: CheckpointReader, block: int, text: TextTokens | None) -> None:
-        """`block` elements of a row share a grid; `text` is what to calibrate on."""
-        self.block = block
+    def __init__(self, reader: CheckpointReader, text: TextTokens | None) -> None:
+        """`text` is what to calibrate on."""
         self._reader = reader
         self._text = text
-        self._fitted: dict[bool, dict[str, Int4Matrix]] = {}
+        self._fitted: list[tuple[Assignment, bool, dict[str, Int4Matrix]]] = []
 
     @property
     def method(self) -> str:
@@ -23,11 +23,16 @@ class Int4Weights:
             return "rounded to nearest"
         return f"GPTQ on {self._text.ids.size:,} tokens: {self._text.source}"
 
-    def matrix(self, name: str, *, symmetric: bool) -> Int4Matrix:
-        """The matrix of that name, on grids with their zero in the middle (`symmetric`) or anywhere."""
-        if self._text is None:
-            return round_int4(self._reader.tensor(name).float().numpy(), self.block, symmetric=symmetric)
-        if symmetric not in self._fitted:
-            fitted = calibrated_int4(self._reader, self._text.ids, self.block, symmetric=symmetric)
-            self._fitted[symmetric] = dict(fitted)
-        return self._fitted[symmetric][name]
+    def matrix(self, name: str, assignment: Assignment, *, symmetric: bool) -> Int4Matrix:
+        """The matrix of that name, on grids with their zero in the middle (`symmetric`) or anywhere.
+
+        `assignment` says what is stored how: a matrix is fitted to what the ones before it have become.
+        """
+        if self._text is None or ".layers." not in name:
+            return round_int4(self._reader.tensor(name).float().numpy(), assignment[name].block, symmetric=symmetric)
+        for known, middle, matrices in self._fitted:
+            if (known.formats, middle) == (assignment.formats, symmetric):
+                return matrices[name]
+        fitted = dict(calibrated_int4(self._reader, self._text.ids, assignment, symmetric=symmetric))
+        self._fitted.append((assignment, symmetric, fitted))
+        return fitted[name]

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -21,6 +22,7 @@ _INLINE_BYTES = 1024
 _DTYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float16): TensorProto.FLOAT16,
+    np.dtype(bfloat16): TensorProto.BFLOAT16,
     np.dtype(np.int8): TensorProto.INT8,
     np.dtype(np.int64): TensorProto.INT64,
 }
@@ -81,7 +83,7 @@ class OnnxWriter:
             ("length", str(array.nbytes)),
         ):
             tensor.external_data.add(key=key, value=value)
-        self._data.write(array.data)
+        self._data.write(array.view(np.uint8).data)  # bfloat16 has no buffer of its own
         self._offset += array.nbytes
         return name
 

@@ -54,6 +54,8 @@ class Backend(Table):
     weights: WeightFormat
     status: Status
     file: str
+    tensors: dict[str, int]
+    """How many matrices are stored in each format."""
     quantization: str | None = None
     """int4 only: its blocks, and how the weights were chosen."""
     engine: dict[str, Any] | None = None

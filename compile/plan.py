@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
+from castline.compile.assignment import Assignment, assign
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import cpu_weights_size
 from castline.compile.formats import (
@@ -11,13 +12,13 @@ from castline.compile.formats import (
     TENSORRT_TARGETS,
     Target,
     WeightFormat,
-    format_for,
-    matrix_format,
 )
 from castline.compile.tensorrt import check_capabilities, is_installed
 from castline.errors import CompileError
 from castline.model.config import ModelConfig
 from castline.model.layouts import layout_shapes
+
+_FLOAT_BYTES: dict[WeightFormat, int] = {"f32": 4, "f16": 2, "bf16": 2}
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,19 @@ class Plan:
 
     config: CompileConfig
     """With targets, context and compute capabilities filled in."""
-    formats: dict[Target, WeightFormat]
+    assignments: dict[Target, Assignment]
+    """The format of every tensor, by target."""
     capabilities: dict[Target, list[str]]
     """Of each TensorRT target."""
     sizes: dict[Target, int]
     """Bytes on disk, about: a TensorRT engine's kernels are not counted."""
     cache_bytes: dict[Target, int]
     """Memory of the key/value cache at the full context, of one sequence (TensorRT: of the full batch)."""
+
+    @property
+    def formats(self) -> dict[Target, WeightFormat]:
+        """The format each target's layers have."""
+        return {target: assignment.main for target, assignment in self.assignments.items()}
 
     @property
     def total_size(self) -> int:
@@ -57,14 +64,14 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
     targets = config.targets or tuple(
         target for target in TARGETS if target not in TENSORRT_TARGETS or is_installed(target)
     )
-    formats = {target: format_for(config.weights, target) for target in targets}
-    if config.weights == "int4":
-        _check_blocks(model, config.block, targets)
-    capabilities = {
-        target: _able(formats[target], check_capabilities(target, config.compute_capability), config.compute_capability)
-        for target in targets
-        if target in TENSORRT_TARGETS
-    }
+    wanted = assign(model, config)
+    assignments = {target: wanted.for_target(target) for target in targets}
+    capabilities = {}
+    for target, assignment in assignments.items():
+        _check_blocks(model, target, assignment)
+        if target in TENSORRT_TARGETS:
+            offered = check_capabilities(target, config.compute_capability)
+            capabilities[target] = _able(assignment, offered, config.compute_capability)
     named = {capability for listed in capabilities.values() for capability in listed}
     resolved = config.model_copy(
         update={
@@ -75,64 +82,67 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
     )
     return Plan(
         config=resolved,
-        formats=formats,
+        assignments=assignments,
         capabilities=capabilities,
-        sizes={target: _size(model, target, formats[target], context, config.block) for target in targets},
+        sizes={target: _size(model, target, assignments[target], context) for target in targets},
         cache_bytes={target: _cache(model, target, resolved) for target in targets},
     )
 
 
-def _check_blocks(model: ModelConfig, block: int, targets: tuple[Target, ...]) -> None:
+def _check_blocks(model: ModelConfig, target: Target, assignment: Assignment) -> None:
     """Refuse rows that int4 blocks do not fit into: whole 32s on a CPU, whole blocks in TensorRT."""
-    for name, shape in layout_shapes(model, "llama").items():
-        if matrix_format(name, shape, "int4") != "int4":
-            continue
-        if shape[1] % 32:
+    shapes = layout_shapes(model, "llama")
+    for name, block in assignment.int4_blocks.items():
+        size = shapes[name][1]
+        if size % 32:
             raise CompileError(
-                f"--weights int4: expected rows of a multiple of 32 elements, but those of {name} have {shape[1]}; "
+                f"--weights int4: expected rows of a multiple of 32 elements, but those of {name} have {size}; "
                 "--weights int8 takes any"
             )
-        if shape[1] % block and (engine := next((target for target in targets if target in TENSORRT_TARGETS), None)):
-            smaller = next(size for size in (64, 32) if shape[1] % size == 0)
+        if target in TENSORRT_TARGETS and size % block:
+            smaller = next(fitting for fitting in (64, 32) if size % fitting == 0)
             raise CompileError(
-                f"--block {block}: {engine} expects blocks that divide the rows, but those of {name} have {shape[1]} "
-                f"elements; take --block {smaller}, or leave {engine} out of --target"
+                f"--block {block}: {target} expects blocks that divide the rows, but those of {name} have {size} "
+                f"elements; take --block {smaller}, or leave {target} out of --target"
             )
 
 
-def _able(weights: WeightFormat, capabilities: list[str], wanted: tuple[str, ...]) -> list[str]:
-    """The capabilities that compute with a format; one that was asked for and does not is an error."""
-    needed = CAPABILITY_NEEDED.get(weights)
-    if needed is None:
-        return capabilities
-    able = [capability for capability in capabilities if _number(capability) >= _number(needed)]
-    if wanted and (unable := [capability for capability in capabilities if capability not in able]):
-        raise CompileError(
-            f"--weights {weights} needs compute capability {needed} or newer, but --compute-capability holds "
-            f"{', '.join(unable)}"
-        )
-    return able
+def _able(assignment: Assignment, capabilities: list[str], wanted: tuple[str, ...]) -> list[str]:
+    """The capabilities that compute with all formats; one that was asked for and does not is an error."""
+    kinds = {stored.kind for stored in assignment.formats.values()}
+    for kind, needed in CAPABILITY_NEEDED.items():
+        if kind not in kinds:
+            continue
+        unable = [capability for capability in capabilities if _number(capability) < _number(needed)]
+        if wanted and unable:
+            raise CompileError(
+                f"--weights {kind} needs compute capability {needed} or newer, but --compute-capability holds "
+                f"{', '.join(unable)}"
+            )
+        capabilities = [capability for capability in capabilities if capability not in unable]
+    return capabilities
 
 
 def _number(capability: str) -> list[int]:
     return [int(part) for part in capability.split(".")]
 
 
-def _size(model: ModelConfig, target: Target, weights: WeightFormat, context: int, block: int) -> int:
+def _size(model: ModelConfig, target: Target, assignment: Assignment, context: int) -> int:
     if target == "cpu":
-        return cpu_weights_size(model, weights, block)
-    width = 2 if target in TENSORRT_TARGETS else 4
+        return cpu_weights_size(model, assignment)
+    for_tensorrt = target in TENSORRT_TARGETS
+    width = 2 if for_tensorrt else 4
     graph = context * model.head_dim * width
     for name, shape in layout_shapes(model, "llama").items():
-        stored = matrix_format(name, shape, weights)
-        if stored == "int4":
-            grids = shape[0] * -(-shape[1] // block)
-            graph += prod(shape) // 2 + grids * width + (0 if target in TENSORRT_TARGETS else grids // 2)
-        elif stored == "int8":
+        stored = assignment[name]
+        if stored.kind == "int4":
+            grids = shape[0] * -(-shape[1] // stored.block)
+            graph += prod(shape) // 2 + grids * width + (0 if for_tensorrt else grids // 2)
+        elif stored.kind == "int8":
             graph += prod(shape) + shape[0] * width
         else:
-            graph += prod(shape) * width
-    return 2 * graph if target in TENSORRT_TARGETS else graph  # the engine holds the weights again
+            graph += prod(shape) * (_FLOAT_BYTES[stored.kind] if len(shape) > 1 else width)
+    return 2 * graph if for_tensorrt else graph  # the engine holds the weights again
 
 
 def _cache(model: ModelConfig, target: Target, config: CompileConfig) -> int:

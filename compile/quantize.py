@@ -7,12 +7,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
+
+from castline.compile.formats import TensorFormat, WeightFormat
 
 Float32 = NDArray[np.float32]
 
 INT4_SYMMETRIC_ZERO = 8
 _INT4_MOST = 15
+
+FLOAT_DTYPES: dict[WeightFormat, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "bf16": np.dtype(bfloat16),
+}
+
+
+def rounded_values(matrix: Float32, stored: TensorFormat, *, symmetric: bool = False) -> Float32:
+    """What `matrix` [out, in] becomes when it is rounded to a format; `symmetric` is for int4 grids."""
+    if stored.kind == "int4":
+        return round_int4(matrix, stored.block, symmetric=symmetric).values()
+    if stored.kind == "int8":
+        return dequantize_int8(*quantize_int8(matrix))
+    values: Float32 = matrix.astype(FLOAT_DTYPES[stored.kind]).astype(np.float32)
+    return values
 
 
 def quantize_int8(matrix: Float32) -> tuple[NDArray[np.int8], Float32]:

@@ -11,6 +11,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from castline.compile.assignment import Assignment, assign
+from castline.compile.config import CompileConfig
+from castline.compile.cpu_weights import write_cpu_weights
+from castline.compile.formats import Target, compute_format
+from castline.compile.graph import write_graph
+from castline.compile.int4_weights import Int4Weights
+from castline.model.checkpoint import CheckpointReader
+
 VOCABULARY = 320
 SMALL = {
     "vocab_size": VOCABULARY,
@@ -61,6 +69,26 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     random_llama(folder)
     return folder
+
+
+def assigned(checkpoint: Path, target: Target, **options: Any) -> Assignment:
+    """The formats of a checkpoint's tensors on a target; `options` are of `[compile]`."""
+    config = CompileConfig.model_validate(options)
+    return assign(CheckpointReader(checkpoint).config, config).for_target(target)
+
+
+def write_cpu(checkpoint: Path, path: Path, **options: Any) -> None:
+    """The CPU runtime's weights of a checkpoint, rounded."""
+    reader = CheckpointReader(checkpoint)
+    write_cpu_weights(reader, path, assigned(checkpoint, "cpu", **options), Int4Weights(reader, None))
+
+
+def write_onnx(checkpoint: Path, path: Path, target: Target = "onnx", *, context: int = 64, **options: Any) -> None:
+    """The graph of a checkpoint for a target, its weights rounded."""
+    reader = CheckpointReader(checkpoint)
+    assignment = assigned(checkpoint, target, **options)
+    compute = compute_format(target, assignment.main)
+    write_graph(reader, path, assignment, Int4Weights(reader, None), compute=compute, context=context)
 
 
 def write_tokenizer(folder: Path) -> None:

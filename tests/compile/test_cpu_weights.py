@@ -11,17 +11,17 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from castline.compile.cpu_weights import cpu_weights_size, read_cpu_weights, write_cpu_weights
+from castline.compile.cpu_weights import cpu_weights_size, read_cpu_weights
 from castline.compile.formats import WeightFormat
 from castline.compile.quantize import dequantize_int8, quantize_int8
 from castline.model.checkpoint import CheckpointReader
 
-from .conftest import random_llama
+from .conftest import assigned, random_llama, write_cpu
 
 
 def test_f32_holds_the_checkpoint_bit_for_bit(checkpoint: Path, tmp_path: Path) -> None:
     reader = CheckpointReader(checkpoint)
-    write_cpu_weights(reader, tmp_path / "w.safetensors", "f32")
+    write_cpu(checkpoint, tmp_path / "w.safetensors")
     stored = load_file(tmp_path / "w.safetensors")
     assert set(stored) == set(reader.names())
     for name in reader.names():
@@ -31,7 +31,7 @@ def test_f32_holds_the_checkpoint_bit_for_bit(checkpoint: Path, tmp_path: Path) 
 
 def test_int8_holds_matrices_with_a_scale_per_row_and_norms_in_full(checkpoint: Path, tmp_path: Path) -> None:
     reader = CheckpointReader(checkpoint)
-    write_cpu_weights(reader, tmp_path / "w.safetensors", "int8")
+    write_cpu(checkpoint, tmp_path / "w.safetensors", weights="int8")
     with safe_open(tmp_path / "w.safetensors", framework="np") as file:
         assert file.metadata() == {"castline.weights": "int8"}
     stored = load_file(tmp_path / "w.safetensors")
@@ -54,14 +54,14 @@ def test_every_tensor_starts_at_a_multiple_of_64_bytes(
     random_llama(tmp_path, **changes)
     reader = CheckpointReader(tmp_path)
     path = tmp_path / "w.safetensors"
-    write_cpu_weights(reader, path, weights)
+    write_cpu(tmp_path, path, weights=weights)
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     starts = [entry["data_offsets"][0] for name, entry in header.items() if name in reader.names()]
     assert len(starts) == len(reader.names())
     assert all((8 + length + start) % 64 == 0 for start in starts)
-    assert cpu_weights_size(reader.config, weights, 32) == len(data)
+    assert cpu_weights_size(reader.config, assigned(tmp_path, "cpu", weights=weights)) == len(data)
     stored = read_cpu_weights(path, reader.config)
     for name in reader.names():
         np.testing.assert_allclose(stored(name), reader.tensor(name).numpy(), atol=0.0 if weights == "f32" else 0.02)
@@ -69,7 +69,7 @@ def test_every_tensor_starts_at_a_multiple_of_64_bytes(
 
 def test_tied_embeddings_are_stored_once(tmp_path: Path) -> None:
     random_llama(tmp_path, tie_word_embeddings=True)
-    write_cpu_weights(CheckpointReader(tmp_path), tmp_path / "w.safetensors", "f32")
+    write_cpu(tmp_path, tmp_path / "w.safetensors")
     assert "lm_head.weight" not in load_file(tmp_path / "w.safetensors")
 
 

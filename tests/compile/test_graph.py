@@ -9,14 +9,13 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from castline.compile.formats import WeightFormat
-from castline.compile.graph import read_graph_weights, write_graph
-from castline.compile.int4_weights import Int4Weights
+from castline.compile.formats import Target, WeightFormat
+from castline.compile.graph import read_graph_weights
 from castline.compile.onnx_runtime import OnnxModel
 from castline.errors import CheckpointError, CompileError
 from castline.model.checkpoint import CheckpointReader
 
-from .conftest import random_ids, random_llama, reference
+from .conftest import random_ids, random_llama, reference, write_onnx
 
 
 def empty_caches(session: onnxruntime.InferenceSession, batch: int, length: int) -> dict[str, NDArray[np.float32]]:
@@ -44,23 +43,21 @@ def empty_caches(session: onnxruntime.InferenceSession, batch: int, length: int)
 def test_logits_equal_those_of_transformers(tmp_path: Path, shape: dict[str, float], decode: int) -> None:
     model = random_llama(tmp_path / "checkpoint", **shape)
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights="f32", half=False, context=64)
+    write_onnx(tmp_path / "checkpoint", graph)
     ids = random_ids(40)
     logits = OnnxModel(graph, threads=1).logits(ids, decode=decode)
     np.testing.assert_allclose(logits, reference(model, ids), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
-    ("weights", "half"),
-    [("f32", False), ("int8", False), ("int4", False), ("f16", True), ("int8", True), ("int4", True)],
+    ("weights", "target"),
+    [(weights, target) for target in ("onnx", "tensorrt-rtx") for weights in ("f32", "f16", "int8", "int4")],
 )
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, half: bool, tied: bool) -> None:
+def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, target: Target, tied: bool) -> None:
     random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied)
     graph = tmp_path / "model.onnx"
-    reader = CheckpointReader(tmp_path / "checkpoint")
-    int4 = Int4Weights(reader, 64, None) if weights == "int4" else None
-    write_graph(reader, graph, weights=weights, half=half, context=64, int4=int4)
+    write_onnx(tmp_path / "checkpoint", graph, target, weights=weights)
     onnx.checker.check_model(str(graph), full_check=True)
     model = onnx.load(graph, load_external_data=False)
     assert (model.opset_import[0].version, model.ir_version) == (24, 11)
@@ -78,17 +75,29 @@ def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, half: boo
 def test_half_precision_is_close_to_the_checkpoint(tmp_path: Path) -> None:
     model = random_llama(tmp_path / "checkpoint")
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights="f16", half=True, context=64)
+    write_onnx(tmp_path / "checkpoint", graph, "tensorrt-rtx")
     ids = random_ids(40)
     expected = reference(model, ids)
     error = np.abs(OnnxModel(graph, threads=1).logits(ids, decode=5) - expected).max()
     assert 0 < error < 2e-2 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_stored_in_half_precision_are_computed_with_in_full(tmp_path: Path, tied: bool) -> None:
+    model = random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied)
+    graph = tmp_path / "model.onnx"
+    write_onnx(tmp_path / "checkpoint", graph, weights="f16")
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.copy_(parameter.half().float())
+    ids = random_ids(30)
+    np.testing.assert_allclose(OnnxModel(graph, threads=1).logits(ids, decode=5), reference(model, ids), atol=1e-4)
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_int8_weights_are_within_half_a_step_of_the_checkpoint(checkpoint: Path, tmp_path: Path, half: bool) -> None:
     reader = CheckpointReader(checkpoint)
-    write_graph(reader, tmp_path / "model.onnx", weights="int8", half=half, context=64)
+    write_onnx(checkpoint, tmp_path / "model.onnx", "tensorrt-rtx" if half else "onnx", weights="int8")
     stored = read_graph_weights(tmp_path / "model.onnx")
     for name in reader.names():
         original = reader.tensor(name).numpy()
@@ -106,7 +115,7 @@ def test_int8_weights_are_within_half_a_step_of_the_checkpoint(checkpoint: Path,
 def test_the_int8_graph_computes_with_the_dequantised_weights(tmp_path: Path, tied: bool) -> None:
     model = random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied)
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights="int8", half=False, context=64)
+    write_onnx(tmp_path / "checkpoint", graph, weights="int8")
     for parameter in model.parameters():
         if parameter.dim() == 2:
             step = parameter.abs().amax(dim=1, keepdim=True) / 127
@@ -130,7 +139,7 @@ def test_the_int8_graph_computes_with_the_dequantised_weights(tmp_path: Path, ti
 def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
     digests = []
     for folder in ("a", "b"):
-        write_graph(CheckpointReader(checkpoint), tmp_path / folder / "m.onnx", weights="int8", half=True, context=64)
+        write_onnx(checkpoint, tmp_path / folder / "m.onnx", "tensorrt-rtx", weights="int8")
         files = sorted((tmp_path / folder).iterdir())
         digests.append([(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files])
     assert digests[0] == digests[1]
@@ -140,7 +149,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Path, tmp_path: Pa
 def test_a_batch_of_sequences_of_different_lengths(checkpoint: Path, tmp_path: Path) -> None:
     """Rows padded on the right do not disturb each other: the mask hides what lies behind a row's position."""
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(checkpoint), graph, weights="f32", half=False, context=64)
+    write_onnx(checkpoint, graph)
     alone = OnnxModel(graph, threads=1)
     long, short = random_ids(12), random_ids(5, seed=1)
     options = onnxruntime.SessionOptions()
@@ -173,9 +182,7 @@ def test_a_nan_in_the_weights_is_refused_and_leaves_nothing(tmp_path: Path) -> N
     model.model.layers[1].mlp.up_proj.weight[3, 4] = float("nan")
     model.save_pretrained(tmp_path / "checkpoint")
     with pytest.raises(CheckpointError, match=r"model\.layers\.1\.mlp\.up_proj\.weight.*1 NaN"):
-        write_graph(
-            CheckpointReader(tmp_path / "checkpoint"), tmp_path / "out" / "m.onnx", weights="f32", half=False, context=8
-        )
+        write_onnx(tmp_path / "checkpoint", tmp_path / "out" / "m.onnx")
     assert list((tmp_path / "out").iterdir()) == []
 
 

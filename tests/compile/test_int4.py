@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from castline.compile.build import build_package
 from castline.compile.config import Bounds, CompileConfig
-from castline.compile.cpu_weights import read_cpu_weights, write_cpu_weights
+from castline.compile.cpu_weights import read_cpu_weights
+from castline.compile.formats import Target
 from castline.compile.gptq import gptq
-from castline.compile.graph import read_graph_weights, write_graph
+from castline.compile.graph import read_graph_weights
 from castline.compile.inspect import inspect_path
 from castline.compile.int4_layout import pack_int4, unpack_int4
-from castline.compile.int4_weights import Int4Weights
 from castline.compile.quantize import int4_grid, round_int4
 from castline.compile.text_tokens import calibration_tokens
 from castline.errors import CompileError
 from castline.model.checkpoint import CheckpointReader
 
-from .conftest import VOCABULARY, random_llama, write_tokenizer
+from .conftest import VOCABULARY, random_llama, write_cpu, write_onnx, write_tokenizer
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 9), st.sampled_from([32, 64, 128]), st.booleans())
 
@@ -103,19 +103,19 @@ def test_gptq_rounds_where_inputs_have_nothing_in_common() -> None:
 @pytest.mark.parametrize("block", [32, 128])
 def test_files_hold_the_same_matrices(checkpoint: Path, tmp_path: Path, block: int) -> None:
     reader = CheckpointReader(checkpoint)
-    int4 = Int4Weights(reader, block, None)
-    write_cpu_weights(reader, tmp_path / "cpu", "int4", int4)
+    write_cpu(checkpoint, tmp_path / "cpu", weights="int4", block=block)
     stored = {"cpu": read_cpu_weights(tmp_path / "cpu", reader.config)}
-    for half in (False, True):
-        path = tmp_path / f"{half}.onnx"
-        write_graph(reader, path, weights="int4", half=half, context=64, int4=int4)
-        stored[str(half)] = read_graph_weights(path)
+    targets: tuple[Target, ...] = ("onnx", "tensorrt-rtx")
+    for target in targets:
+        path = tmp_path / f"{target}.onnx"
+        write_onnx(checkpoint, path, target, weights="int4", block=block)
+        stored[target] = read_graph_weights(path)
     name = "model.layers.1.mlp.down_proj.weight"
     original = reader.tensor(name).numpy()
     anywhere, middle = (round_int4(original, block, symmetric=symmetric).values() for symmetric in (False, True))
     assert np.array_equal(stored["cpu"](name), anywhere)
-    assert np.array_equal(stored["False"](name), anywhere)
-    np.testing.assert_allclose(stored["True"](name), middle, rtol=1e-6)
+    assert np.array_equal(stored["onnx"](name), anywhere)
+    np.testing.assert_allclose(stored["tensorrt-rtx"](name), middle, rtol=1e-6)
     for head in ("lm_head.weight", "model.embed_tokens.weight"):
         np.testing.assert_allclose(stored["cpu"](head), reader.tensor(head).numpy(), atol=0.02)
 

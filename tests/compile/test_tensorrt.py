@@ -6,13 +6,10 @@ from pathlib import Path
 import pytest
 
 from castline.compile.formats import WeightFormat
-from castline.compile.graph import write_graph
-from castline.compile.int4_weights import Int4Weights
 from castline.compile.tensorrt import build_engine, check_capabilities, inspect_engine, offered_capabilities
 from castline.errors import CompileError, DeviceError
-from castline.model.checkpoint import CheckpointReader
 
-from .conftest import random_llama
+from .conftest import random_llama, write_onnx
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="the package tensorrt-rtx is not installed"
@@ -32,9 +29,7 @@ pytestmark = pytest.mark.skipif(
 def test_an_engine_is_built_with_native_layers(tmp_path: Path, weights: WeightFormat, shape: dict[str, int]) -> None:
     random_llama(tmp_path / "checkpoint", **shape)
     graph, engine = tmp_path / "model.onnx", tmp_path / "model.engine"
-    reader = CheckpointReader(tmp_path / "checkpoint")
-    int4 = Int4Weights(reader, 32, None) if weights == "int4" else None
-    write_graph(reader, graph, weights=weights, half=True, context=64, int4=int4)
+    write_onnx(tmp_path / "checkpoint", graph, "tensorrt-rtx", weights=weights)
     info = build_engine(graph, engine, target="tensorrt-rtx", context=64, batch=2, capabilities=["8.0", "8.9"])
     assert engine.stat().st_size > 100_000
     assert info.compute_capabilities == ["8.0", "8.9"]
@@ -48,7 +43,7 @@ def test_an_engine_is_built_with_native_layers(tmp_path: Path, weights: WeightFo
 def test_attention_without_a_fused_kernel_is_decomposed(tmp_path: Path) -> None:
     random_llama(tmp_path / "checkpoint", num_attention_heads=2, num_key_value_heads=1)
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(tmp_path / "checkpoint"), graph, weights="f16", half=True, context=64)
+    write_onnx(tmp_path / "checkpoint", graph, "tensorrt-rtx")
     info = build_engine(graph, tmp_path / "m.engine", target="tensorrt-rtx", context=64, batch=1, capabilities=["8.9"])
     assert not info.fused_attention
 
@@ -67,7 +62,7 @@ def test_an_unknown_capability_is_refused_with_the_list() -> None:
 
 def test_a_refused_graph_carries_the_builders_own_words(checkpoint: Path, tmp_path: Path) -> None:
     graph, engine = tmp_path / "model.onnx", tmp_path / "m.engine"
-    write_graph(CheckpointReader(checkpoint), graph, weights="f32", half=False, context=64)
+    write_onnx(checkpoint, graph)
     # float32 matrices have no kernel on the oldest GPUs.
     with pytest.raises(CompileError, match=r"(?s)cannot build an engine.*it said:.*FP32 GEMM"):
         build_engine(graph, engine, target="tensorrt-rtx", context=64, batch=1, capabilities=["7.5"])
@@ -76,7 +71,7 @@ def test_a_refused_graph_carries_the_builders_own_words(checkpoint: Path, tmp_pa
 
 def test_a_damaged_graph_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     graph = tmp_path / "model.onnx"
-    write_graph(CheckpointReader(checkpoint), graph, weights="f16", half=True, context=64)
+    write_onnx(checkpoint, graph, "tensorrt-rtx")
     (tmp_path / "model.onnx.data").unlink()
     with pytest.raises(CompileError, match=r"(?s)cannot read the graph.*model\.onnx\.data") as raised:
         build_engine(graph, tmp_path / "m.engine", target="tensorrt-rtx", context=64, batch=1, capabilities=["8.9"])
