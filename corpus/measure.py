@@ -32,7 +32,7 @@ from castline.errors import DataError
 from castline.files import sha256_file
 from castline.progress import progress
 
-FORMAT = 3  # of documents, measurements and rejects; a new number makes every build read its sources again
+FORMAT = 4  # of documents, measurements and rejects; a new number makes every build read its sources again
 PART_CHARACTERS = 16 * 1024 * 1024
 PART_RECORDS = 20_000
 CHINESE_SHARE = 1 / 6  # of letters: as many Han characters as words of five letters

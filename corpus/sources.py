@@ -1,14 +1,15 @@
 """Finding the files of a source, and dividing them into tasks that any number of workers share."""
 
-import functools
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from castline.corpus.config import Source
 from castline.corpus.git import GitFile, is_repository, tracked_files
+from castline.corpus.matching import matches
 from castline.corpus.readers.formats import can_be_divided
 from castline.errors import DataError, RecipeError
 
@@ -30,6 +31,7 @@ class SourceFile:
     span: tuple[int, int] | None = None  # the piece: bytes; records that begin in it belong to it
     first_line: int = 1  # of the piece
     git: GitFile | None = None
+    unlisted: str = ""  # of a folder that cannot be looked into: why
 
     @property
     def length(self) -> int:
@@ -39,7 +41,8 @@ class SourceFile:
     @property
     def identity(self) -> list[object]:
         """What changes when the content does, as JSON values."""
-        return [self.path, self.size, self.modified_ns, self.span, self.git and [self.git.object, self.git.commit]]
+        git = self.git and [self.git.object, self.git.commit]
+        return [self.path, self.size, self.modified_ns, self.span, git, self.unlisted]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def find_files(source: Source, base: Path) -> list[SourceFile]:
     """The files of a source, sorted by path: a glob's matches, a folder's files at any depth, or one file.
 
     Below the fixed part of the glob, names that begin with a dot are left out, as in a shell, and so are
-    corpora that castline wrote; links to folders are not followed.
+    corpora that castline wrote; `**` follows no links to folders. A folder that cannot be listed stands for itself.
 
     Raises:
         DataError: nothing matches.
@@ -121,16 +124,24 @@ def _tracked(repository: Path, folder: Path) -> Iterator[SourceFile]:
 
 
 def _matches(folder: Path, glob: str) -> Iterator[SourceFile]:
-    is_corpus = functools.cache(lambda parent: (parent / WORKSPACE).is_dir())
-    for location in folder.glob(glob):
-        relative = location.relative_to(folder)
-        broken = location.is_symlink() and not location.exists()
-        if any(part.startswith(".") for part in relative.parts) or not (broken or location.is_file()):
-            continue
-        if not any(is_corpus(parent) for parent in location.parents[: len(relative.parts) - 1]):
-            status = location.lstat() if broken else location.stat()
-            path = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
-            yield SourceFile(location, path, status.st_size, status.st_mtime_ns)
+    for match in matches(folder, glob, mark=WORKSPACE):
+        path = os.fsencode(match.relative).decode("utf-8", "backslashreplace")
+        status = _status(match.location)
+        if status is None or match.unlisted:
+            yield SourceFile(match.location, path, 0, 0, unlisted=match.unlisted)
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+            yield SourceFile(match.location, path, status.st_size, status.st_mtime_ns)
+
+
+def _status(location: Path) -> os.stat_result | None:
+    """Of a file, or of a link that leads nowhere; None where that is not to be known."""
+    try:
+        return location.stat()
+    except OSError:
+        try:
+            return location.lstat()
+        except OSError:
+            return None
 
 
 def make_tasks(sources: tuple[Source, ...], base: Path) -> list[Task]:

@@ -1,37 +1,10 @@
-"""The programming language of a file where its name does not tell: by the text."""
+"""The programming language of a file where its name does not tell it for sure: by the text."""
 
 import re
 from pathlib import PurePosixPath
 
-_SHEBANG = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?([A-Za-z+#]+)")
-_INTERPRETERS = {
-    "ash": "bash",
-    "bash": "bash",
-    "dash": "bash",
-    "deno": "typescript",
-    "elixir": "elixir",
-    "groovy": "groovy",
-    "guile": "scheme",
-    "julia": "julia",
-    "ksh": "bash",
-    "lua": "lua",
-    "luajit": "lua",
-    "make": "make",
-    "node": "javascript",
-    "nodejs": "javascript",
-    "perl": "perl",
-    "php": "php",
-    "pwsh": "powershell",
-    "pypy": "python",
-    "python": "python",
-    "racket": "racket",
-    "Rscript": "r",
-    "ruby": "ruby",
-    "sh": "bash",
-    "tclsh": "tcl",
-    "wish": "tcl",
-    "zsh": "bash",
-}
+from castline.corpus.readers.languages import interpreter
+
 _OBJECTIVE_C = r"^[ \t]*(?:@(?:interface|implementation|protocol|end|import|class)\b|\#[ \t]*import\b)"
 # Endings that several languages share: the first sign that is found decides, else the language of the ending.
 _SHARED: dict[str, tuple[tuple[str, re.Pattern[str]], ...]] = {
@@ -65,9 +38,3 @@ def detect_language(path: str, language: str, text: str) -> str:
         if sign.search(text):
             return found
     return (interpreter(text) or language) if language == "unknown" else language
-
-
-def interpreter(text: str) -> str | None:
-    """The language that a script's first line (`#!/usr/bin/env python3`) names."""
-    match = _SHEBANG.match(text)
-    return _INTERPRETERS.get(match[1]) if match else None

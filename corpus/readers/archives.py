@@ -22,6 +22,7 @@ from castline.corpus.readers.content import ChunkStream, PulledStream
 from castline.corpus.readers.record import Origin
 
 _MAX_EXTENDED_HEADER = 1 << 20  # a tar header with a long name or other attributes
+_MAX_DIRECTORY = 64 << 20  # bytes of a zip's list of members, which is in memory while they are read
 _EXTENDED = frozenset(
     (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 )
@@ -115,13 +116,32 @@ def _tar_opener(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], I
 
 def _zip_members(origin: Origin) -> Iterator[Member]:
     try:
-        with origin.content.seekable() as stream, zipfile.ZipFile(stream) as archive:
+        with origin.content.seekable() as stream, zipfile.ZipFile(_AtATime(stream)) as archive:
             for member in archive.infolist():
                 link = stat.S_ISLNK(member.external_attr >> 16)
                 if not member.is_dir() and not link:
                     yield member.filename, _zip_opener(archive, member, origin.content.budget)
     except _ZIP_ERRORS as error:
         raise UnreadableError(Reason.CORRUPT, f"not a valid zip archive: {error}") from None
+
+
+class _AtATime:
+    """A stream of which at most `_MAX_DIRECTORY` bytes are read at a time: a zip archive's directory is one read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes.
+
+        Raises:
+            UnreadableError: that is too many.
+        """
+        if size > _MAX_DIRECTORY:
+            detail = f"a zip directory of {size:,} bytes, but at most {_MAX_DIRECTORY:,} are read; unpack the archive"
+            raise UnreadableError(Reason.TOO_LARGE, detail)
+        return self._stream.read(size)
 
 
 def _zip_opener(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget) -> Callable[[], IO[bytes]]:

@@ -1,7 +1,8 @@
 """Bytes with a name, wherever they are: a file, a member of an archive, an object of a git repository."""
 
 import io
-from collections.abc import Callable, Generator, Iterator
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any
@@ -44,15 +45,18 @@ class Content:
             UnreadableError: there are more, or they are truncated or corrupt.
         """
         limit = self.max_record if limit is None else min(limit, self.max_record)
-        pieces = []
-        size = 0
         with closing(self.chunks()) as chunks:
-            for piece in chunks:
-                size += len(piece)
-                if size > limit:
-                    raise too_large("a file", f"more than {limit:,}", limit)
-                pieces.append(piece)
-        return b"".join(pieces)
+            return _joined(chunks, limit)
+
+    def whole_if(self, wanted: Callable[[bytes], bool]) -> bytes | None:
+        """All of the unpacked bytes if their first piece (all of them, in a small file) is wanted; else None.
+
+        Raises:
+            UnreadableError: as `whole` does.
+        """
+        with closing(self.chunks()) as chunks:
+            first = next(chunks, b"")
+            return _joined(itertools.chain((first,), chunks), self.max_record) if wanted(first) else None
 
     def seekable(self) -> IO[bytes]:
         """An open stream that can be read at any place; what cannot, is taken into memory.
@@ -66,6 +70,17 @@ class Content:
                 return stream
             stream.close()
         return io.BytesIO(self.whole())
+
+
+def _joined(chunks: Iterable[bytes], limit: int) -> bytes:
+    pieces = []
+    size = 0
+    for piece in chunks:
+        size += len(piece)
+        if size > limit:
+            raise too_large("a file", f"more than {limit:,}", limit)
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def too_large(what: str, size: str, limit: int) -> UnreadableError:

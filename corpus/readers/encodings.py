@@ -10,9 +10,14 @@ import codecs
 import functools
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 
 from castline.corpus.documents import Reason, UnreadableError
 
+MARK = "\ufeff"
+LONGEST_BEGINNING = 8  # bytes that tell JSON in a wide encoding
+_WIDE = ("utf-16", "utf-32")
+_JSON_STARTS = ('{"', "{ ", "{\t", "{}", '["', "[{", "[[")
 _MARKS = [
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
@@ -60,7 +65,7 @@ def decode(data: bytes, encoding: str = "auto", declared: str = "") -> tuple[str
         UnreadableError: the bytes are no text, or their encoding is not sure.
     """
     if encoding != "auto":
-        return _decode_as(data, encoding), codecs.lookup(encoding).name
+        return _decode_as(data, encoding).removeprefix(MARK), codecs.lookup(encoding).name
     for mark, name in _MARKS:
         if data.startswith(mark):
             return _decode_as(data[len(mark) :], name), name
@@ -86,6 +91,42 @@ def _decode_as(data: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         detail = f"not valid {encoding}: {error.reason}"
         raise UnreadableError(Reason.UNKNOWN_ENCODING, detail, at=f"byte {error.start}") from None
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether a character of ASCII takes several bytes in this encoding, so that no byte alone is a line feed."""
+    return codecs.lookup(encoding).name.startswith(_WIDE)
+
+
+def wide_json(beginning: bytes) -> str:
+    """The encoding of JSON that begins so, if that is UTF-16 or UTF-32; else nothing.
+
+    Args:
+        beginning: at least `LONGEST_BEGINNING` bytes, if there are as many.
+    """
+    for mark, name in _MARKS:
+        if beginning.startswith(mark):
+            return name if is_wide(name) else ""
+    names = [f"{name}-{order}" for name in _WIDE for order in ("le", "be")]
+    return next((name for name in names if beginning.startswith(tuple(s.encode(name) for s in _JSON_STARTS))), "")
+
+
+def to_utf8(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Pieces of a stream in UTF-16 or UTF-32 as UTF-8, without a mark; half of a surrogate pair stays what it is.
+
+    Raises:
+        UnreadableError: the stream ends inside a character, or is not in this encoding.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+    begun = False
+    try:
+        for chunk in chunks:
+            text = decoder.decode(chunk)
+            yield (text if begun else text.removeprefix(MARK)).encode("utf-8", "surrogatepass")
+            begun = begun or text != ""
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(Reason.CORRUPT, f"not valid {encoding}: {error.reason}") from None
 
 
 def _without_mark(data: bytes) -> tuple[str, str]:

@@ -24,7 +24,7 @@ _VENDOR_FOLDERS |= {"vendor", "vendored", "_vendor", "third_party", "third-party
 
 WHY = {
     Reason.NOT_PROSE: "code or data among texts; add a source of kind 'code', or name its format",
-    Reason.UNKNOWN_LANGUAGE: "no programming language has such names; name the source's format to take it",
+    Reason.UNKNOWN_LANGUAGE: "no programming language has such names; set the source's format to code to take it",
     Reason.UNKNOWN_FORMAT: "chat is read from jsonl and parquet; convert the file, or name its format",
     Reason.VENDORED: "code of others; set the source's vendored = true to take it",
 }
@@ -51,7 +51,9 @@ def choose_reader(source: Source, path: str) -> str | Reason:
     if form in _RECORD_FORMATS:
         return form
     if source.kind == "code":
-        return "code" if programming_language(name) else Reason.UNKNOWN_LANGUAGE
+        if programming_language(name):
+            return "code"
+        return Reason.UNKNOWN_LANGUAGE if file_language(name) or compression(path) else "script"
     if form:
         return form
     language = file_language(name)

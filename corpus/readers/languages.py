@@ -1,5 +1,6 @@
-"""Programming languages by file name."""
+"""Programming languages by file name, and of scripts by the interpreter that their first line names."""
 
+import re
 from pathlib import PurePosixPath
 
 _BY_SUFFIX = {
@@ -84,6 +85,36 @@ _BY_NAME = {
 _LANGUAGES = {suffix: language for language, suffixes in _BY_SUFFIX.items() for suffix in suffixes.split()}
 _LANGUAGES |= {".mak": "make", ".mk": "make"}
 
+_SHEBANG = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?([A-Za-z+#]+)")
+_INTERPRETERS = {
+    "ash": "bash",
+    "bash": "bash",
+    "dash": "bash",
+    "deno": "typescript",
+    "elixir": "elixir",
+    "groovy": "groovy",
+    "guile": "scheme",
+    "julia": "julia",
+    "ksh": "bash",
+    "lua": "lua",
+    "luajit": "lua",
+    "make": "make",
+    "node": "javascript",
+    "nodejs": "javascript",
+    "perl": "perl",
+    "php": "php",
+    "pwsh": "powershell",
+    "pypy": "python",
+    "python": "python",
+    "racket": "racket",
+    "Rscript": "r",
+    "ruby": "ruby",
+    "sh": "bash",
+    "tclsh": "tcl",
+    "wish": "tcl",
+    "zsh": "bash",
+}
+
 _DATA = frozenset({"csv", "json", "xml"})
 
 
@@ -97,3 +128,9 @@ def programming_language(name: str) -> str | None:
     """The programming language of a file with this name; None for data files and unknown names."""
     language = file_language(name)
     return None if language in _DATA else language
+
+
+def interpreter(text: str) -> str | None:
+    """The language that a script's first line (`#!/usr/bin/env python3`) names."""
+    match = _SHEBANG.match(text)
+    return _INTERPRETERS.get(match[1]) if match else None

@@ -19,7 +19,7 @@ from castline.corpus.readers.html import read_html
 from castline.corpus.readers.jsonl import read_jsonl
 from castline.corpus.readers.parquet import read_parquet
 from castline.corpus.readers.record import Origin, Pending, Record
-from castline.corpus.readers.text import read_code, read_text
+from castline.corpus.readers.text import read_code, read_script, read_text
 from castline.corpus.readers.warc import read_warc
 from castline.corpus.sources import SourceFile
 
@@ -33,6 +33,7 @@ _READERS: dict[str, Callable[[Origin], Iterator[Pending]]] = {
     "parquet": read_parquet,
     "warc": read_warc,
     "code": read_code,
+    "script": read_script,
 }
 
 
@@ -59,10 +60,20 @@ def read_files(source: Source, files: tuple[SourceFile, ...], skip: int = 0) -> 
 
 def _read_file(source: Source, file: SourceFile, objects: Callable[[Path], GitObjects]) -> Iterator[Pending]:
     origin = _origin(source, file, objects)
-    if file.location.is_symlink() and not file.location.exists():
+    if file.unlisted:
+        detail = f"the folder cannot be looked into: {file.unlisted}"
+        yield origin.rejected(Reason.UNREADABLE, detail=detail)
+    elif _is_broken_link(file.location):
         yield origin.rejected(Reason.BROKEN_LINK, detail="a symbolic link to nothing, or to itself")
     else:
         yield from _read(origin)
+
+
+def _is_broken_link(location: Path) -> bool:
+    try:
+        return location.is_symlink() and not location.exists()
+    except OSError:  # opening it says why
+        return False
 
 
 def _origin(source: Source, file: SourceFile, objects: Callable[[Path], GitObjects]) -> Origin:

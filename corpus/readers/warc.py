@@ -6,6 +6,7 @@ record itself) begins, as in other tools' indexes.
 """
 
 import io
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from castline.corpus.readers.record import Origin, Pending, Record
 
 _MAX_HEADER = 64 * 1024
 _GZIP = b"\x1f\x8b\x08"
+_STORED_BLOCK = 0xFFFF + 64  # bytes: the longest in a deflate stream, with the header of the next
 _SECOND_IN_MEMBER = 1 << 40  # added to the number for every record before it in its member, which is unusual
 _PEEK = 512  # compressed bytes that are enough to see how a member begins
 _TEXTS = {"response", "resource", "conversion"}  # other types are about these
@@ -43,7 +45,7 @@ def _read_members(origin: Origin, file: IO[bytes]) -> Iterator[Pending]:
     """The records of the members that begin in the span, and of those behind it that no other piece would find."""
     size = file.seek(0, io.SEEK_END)
     start, end = origin.span or (0, size)
-    at = _next_member(file, start) if start else 0
+    at = _first_member(file, start)
     while at < end or (at < size and not _begins_record_at(file, at)):
         member = _Member(file, at, origin.content.budget)
         held: Pending | None = None  # the last record, until its member's checksum was right
@@ -57,11 +59,46 @@ def _read_members(origin: Origin, file: IO[bytes]) -> Iterator[Pending]:
             if held and error.reason != Reason.CORRUPT:
                 yield held
             yield partial(origin.unreadable, error, f"byte {at}")
-            at = _next_member(file, at + 1)
+            after = _after(file, at)
         else:
             if held:
                 yield held
-            at = after
+        at = after
+
+
+def _first_member(file: IO[bytes], start: int) -> int:
+    """Where the first member at or behind `start` begins, as one finds it who reads the whole file.
+
+    What looks like a member may be part of one: an archive inside a record, stored without compression. Stored
+    data is in blocks of less than 64 KiB with a header each, so such a member, or what follows it, is soon damaged.
+    Where there is damage, the file is gone through from its beginning.
+    """
+    size = file.seek(0, io.SEEK_END)
+    at = _next_member(file, start) if start else 0
+    if start == 0 or _is_whole(file, at, min(at + _STORED_BLOCK, size)):
+        return at
+    at = 0
+    while at < size and (at < start or not _begins_record_at(file, at)):
+        at = _after(file, at)
+    return at
+
+
+def _is_whole(file: IO[bytes], at: int, end: int) -> bool:
+    """Whether from `at` to `end` member follows member."""
+    try:
+        while at < end:
+            at = _Member(file, at, Budget(math.inf)).end()
+    except UnreadableError:
+        return False
+    return True
+
+
+def _after(file: IO[bytes], at: int) -> int:
+    """Where the member behind this one begins; behind a damaged one, the next that holds a record."""
+    try:
+        return _Member(file, at, Budget(math.inf)).end()
+    except UnreadableError:
+        return _next_member(file, at + 1)
 
 
 class _Member:

@@ -12,7 +12,7 @@ import zstandard
 from castline.corpus.documents import Document, Reason, Reject
 
 from .samples import PAGE, make_tar, make_zip, read_in_process, reasons
-from .test_readers import read_bytes
+from .test_readers import only_reject, read_bytes
 
 ARCHIVES = {
     "a.tar": make_tar,
@@ -102,3 +102,14 @@ def test_a_bomb_on_one_line_costs_no_memory(tmp_path: Path) -> None:
     found, memory = read_in_process(tmp_path, "a.jsonl.gz", max_record_bytes=1 << 20, max_expansion=10)
     assert found == ["first", "bomb a.jsonl.gz"]
     assert memory < 48 << 20
+
+
+def test_a_zip_directory_without_measure_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_zip({f"{n:04}.txt": b"text" for n in range(500)})
+    size = int.from_bytes(data[-10:-6], "little")
+    monkeypatch.setattr("castline.corpus.readers.archives._MAX_DIRECTORY", size - 1)
+    reject = only_reject(read_bytes(tmp_path, "a.zip", data))
+    assert reject.reason == Reason.TOO_LARGE
+    assert f"{size:,} bytes" in reject.detail
+    monkeypatch.setattr("castline.corpus.readers.archives._MAX_DIRECTORY", size)
+    assert len(read_bytes(tmp_path, "a.zip", data)) == 500

@@ -2,16 +2,22 @@
 
 import contextlib
 import itertools
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from castline.corpus.documents import Reason, UnreadableError
+from castline.corpus import sources
+from castline.corpus.config import Source
+from castline.corpus.documents import Reason, Reject, UnreadableError
 from castline.corpus.readers.encodings import decode
+from castline.corpus.readers.read import read_files
+from castline.corpus.sources import make_tasks
 
 from .conftest import CHINESE
+from .samples import reasons, texts, whole
 from .test_readers import only_document, only_reject, read_bytes
 
 TRADITIONAL = [
@@ -74,8 +80,8 @@ def test_two_encodings_in_one_file_are_refused() -> None:
         ("shift_jis", JAPANESE),
         ("cp1251", RUSSIAN),
     ]
-    for (first, texts), (second, others) in itertools.permutations(pairs, 2):
-        data = "\n".join(texts).encode(first) + b"\n" + "\n".join(others).encode(second)
+    for (first, some), (second, others) in itertools.permutations(pairs, 2):
+        data = "\n".join(some).encode(first) + b"\n" + "\n".join(others).encode(second)
         with pytest.raises(UnreadableError, match="the encoding is not sure") as caught:
             decode(data)
         assert caught.value.at.startswith("byte "), (first, second)
@@ -105,3 +111,32 @@ def test_a_page_may_declare_it(tmp_path: Path) -> None:
     assert (document.text, document.metadata["encoding"]) == (CHINESE[1], "gb18030")
     false = page.replace("gbk", "shift_jis")
     assert only_document(read_bytes(tmp_path, "b.html", false.encode("gb18030"))).text == CHINESE[1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_json_lines_in_wide_encodings(tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [json.dumps({"text": f"第{n}行\u0a0a 𠀀 a" * n}, ensure_ascii=False) for n in range(1, 40)]
+    lines[7] = '{"text": "no end'
+    lines[9] = ""
+    expected = [json.loads(line)["text"] for at, line in enumerate(lines) if at not in (7, 9)]
+    (tmp_path / "a.jsonl").write_bytes("\n".join(lines).encode(encoding))
+    for named in ("auto", encoding):
+        found = whole(tmp_path, "a.jsonl", encoding=named)
+        assert texts(found) == expected
+        assert [record.where for record in found if isinstance(record, Reject)] == ["a.jsonl:8"]
+    monkeypatch.setattr(sources, "PIECE_BYTES", 500)
+    tasks = make_tasks((Source(name="s", path="a.jsonl"),), tmp_path)
+    assert len(tasks) > 3
+    assert [record for task in tasks for record in read_files(task.source, task.files)] == found
+    (tmp_path / "a.jsonl").write_bytes("\n".join(lines).encode(encoding)[:-1])
+    cut = whole(tmp_path, "a.jsonl")
+    assert texts(cut) == expected[:-1]
+    assert reasons(cut)[-1] == Reason.CORRUPT
+
+
+def test_marks_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe" + "marked".encode("utf-16-le"))
+    (tmp_path / "b.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "marked"}\n')
+    for name, encodings in (("a.txt", ["auto", "utf-16", "utf-16-le"]), ("b.jsonl", ["auto", "utf-8", "utf-8-sig"])):
+        for encoding in encodings:
+            assert texts(whole(tmp_path, name, encoding=encoding)) == ["marked"], encoding

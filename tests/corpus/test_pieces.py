@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +35,25 @@ def test_pieces_of_a_web_archive_hold_every_record_once(
     mixed[11] = mixed[11][:30] + bytes(20) + mixed[11][50:]
     (tmp_path / "a.warc.gz").write_bytes(b"".join(mixed)[:-9])
     assert in_pieces(tmp_path, "a.warc.gz", size, monkeypatch) == whole(tmp_path, "a.warc.gz")
+
+
+@pytest.mark.parametrize("size", [60, 1000, 30_000])
+def test_an_archive_inside_a_record_is_no_part_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    random = Random(0)
+    filler = [random.randbytes(1000 * (size > 1000)).hex().encode() for _ in range(80)]
+    inside = b"".join(gzip.compress(response(f"https://b.example/{n}", PAGE % n + filler[n])) for n in range(80))
+    stored = gzip.compress(response("https://a.example/b.warc.gz", inside, media_type="application/gzip"), 0)
+    assert inside[:60] in stored
+    assert (inside in stored) == (size <= 1000), "a large one is in several blocks"
+    pages = [gzip.compress(response(f"https://a.example/{n}", PAGE % n)) for n in range(4)]
+    (tmp_path / "a.warc.gz").write_bytes(pages[0] + stored + pages[1] + pages[2][:-30] + stored + pages[3])
+    found = whole(tmp_path, "a.warc.gz")
+    assert [r.metadata["url"] for r in found if isinstance(r, Document)] == [
+        f"https://a.example/{n}" for n in (0, 1, 3)
+    ]
+    assert in_pieces(tmp_path, "a.warc.gz", size, monkeypatch) == found
 
 
 def in_pieces(folder: Path, name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> list[Document | Reject]:

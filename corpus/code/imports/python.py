@@ -117,7 +117,9 @@ def _modules(files: Files) -> dict[str, list[Module]]:
     packages = {folder_of(path) for path in files.paths if path.rpartition("/")[2] in _PACKAGE_FILES}
     modules: dict[str, list[Module]] = defaultdict(list)
     for file in files.of("python", "cython"):
-        stem = file.path.rpartition(".")[0]
+        stem, dot, _ = file.path.rpartition(".")
+        if not dot or "/" in file.path[len(stem) :]:
+            continue  # a script without an ending, which nothing can import
         name = folder_of(stem) if file.path.rpartition("/")[2] in _PACKAGE_FILES else stem
         for root in ancestors(folder_of(name)):
             if root not in packages or root == "":
