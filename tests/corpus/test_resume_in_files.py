@@ -145,7 +145,7 @@ def test_killed_inside_a_file(folder: Path, whole: Path, tmp_path: Path, workers
 def finished(out: Path) -> dict[Path, int]:
     """The documents of parts that are marked as finished, each with its inode, which another writing would change."""
     names = []
-    for marker in [*(out / ".castline" / "parts").glob("*/*.json"), *(out / ".castline" / "read").glob("*.json")]:
+    for marker in markers(out):
         try:
             result = json.loads(marker.read_text())["result"]
         except FileNotFoundError:  # its task is finished
@@ -153,3 +153,12 @@ def finished(out: Path) -> dict[Path, int]:
         names += [part["name"] for part in result.get("parts", [result.get("part")])]
     paths = [out / "documents" / f"{name}.jsonl.zst" for name in sorted(set(names))]
     return {path: path.stat().st_ino for path in paths}
+
+
+def markers(out: Path) -> list[Path]:
+    steps = out / ".castline"
+    while True:
+        try:
+            return [*(steps / "parts").glob("*/*.json"), *(steps / "read").glob("*.json")]
+        except FileNotFoundError:  # a task was finished, and its folder went while it was listed
+            continue
