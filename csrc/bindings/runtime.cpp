@@ -69,6 +69,7 @@ py::dict info(const Engine& engine) {
   info["processor"] = backend.processor;
   info["threads"] = backend.threads;
   info["weight_bytes"] = backend.weight_bytes;
+  info["tensors"] = backend.tensors;
   info["note"] = engine.note();
   if (!backend.engine.empty()) {
     info["engine"] = backend.engine;

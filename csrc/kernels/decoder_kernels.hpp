@@ -71,6 +71,12 @@ struct DecoderKernels {
   /// y[r, c] = Σ x[r, i] · w[c, i] for r < rows, c < channels; y's rows are y_stride apart.
   void (*matmul_f32)(const float* x, std::size_t rows, const float* w, std::size_t channels, std::size_t size,
                      float* y, std::size_t y_stride);
+  /// The same for float16 weights, sums in float32.
+  void (*matmul_f16)(const float* x, std::size_t rows, const std::uint16_t* w, std::size_t channels,
+                     std::size_t size, float* y, std::size_t y_stride);
+  /// The same for bfloat16 weights, sums in float32.
+  void (*matmul_bf16)(const float* x, std::size_t rows, const std::uint16_t* w, std::size_t channels,
+                      std::size_t size, float* y, std::size_t y_stride);
   /// The same for int8 weights, w[c, i] = q[c, i] · w_scale[c], and activations from quantize.
   void (*matmul_i8)(const std::int16_t* x, const float* x_scale, std::size_t rows, const std::int8_t* w,
                     const float* w_scale, std::size_t channels, std::size_t size, float* y,

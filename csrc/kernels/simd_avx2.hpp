@@ -66,6 +66,24 @@ struct Simd {
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
   }
 
+  static F load_halves(const std::uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static F load_halves(const std::uint16_t* p, std::size_t n) {
+    std::uint16_t all[kLanes] = {};
+    for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
+    return load_halves(all);
+  }
+  static F load_bfloats(const std::uint16_t* p) {
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+  }
+  static F load_bfloats(const std::uint16_t* p, std::size_t n) {
+    std::uint16_t all[kLanes] = {};
+    for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
+    return load_bfloats(all);
+  }
+
   static I zero() { return I{}; }
   static S load_shorts(const std::int16_t* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -112,9 +130,6 @@ struct Simd {
   }
   static Q dot_quads(Q acc, B w, B x) { return acc + (Q)_mm256_maddubs_epi16(w, x); }
   static F to_floats(Q a) { return _mm256_cvtepi32_ps(_mm256_madd_epi16((__m256i)a, _mm256_set1_epi16(1))); }
-  static F load_halves(const std::uint16_t* p) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  }
   static F load_bytes_as_floats(const std::uint8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }

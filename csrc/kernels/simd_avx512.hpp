@@ -54,6 +54,19 @@ struct Simd {
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
   }
 
+  static F load_halves(const std::uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static F load_halves(const std::uint16_t* p, std::size_t n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p));
+  }
+  static F load_bfloats(const std::uint16_t* p) {
+    return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static F load_bfloats(const std::uint16_t* p, std::size_t n) {
+    return widened(_mm256_maskz_loadu_epi16(mask(n), p));
+  }
+
   static I zero() { return I{}; }
   static S load_shorts(const std::int16_t* p) { return _mm512_loadu_si512(p); }
   static S load_shorts(const std::int16_t* p, std::size_t n) {
@@ -92,9 +105,6 @@ struct Simd {
   }
   static Q dot_quads(Q acc, B w, B x) { return (Q)_mm512_dpbusd_epi32((__m512i)acc, w, x); }
   static F to_floats(Q a) { return _mm512_cvtepi32_ps((__m512i)a); }
-  static F load_halves(const std::uint16_t* p) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  }
   static F load_bytes_as_floats(const std::uint8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
@@ -103,6 +113,9 @@ struct Simd {
   }
 
  private:
+  static F widened(__m256i bfloats) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bfloats), 16));
+  }
   static __mmask16 mask(std::size_t n) { return static_cast<__mmask16>((1U << n) - 1); }
 };
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/float16.hpp"
+
 namespace {
 
 struct Simd {
@@ -113,6 +115,18 @@ struct Simd {
     for (int i = 0; i < 4; ++i) out[i] = sum(a[i]);
   }
 
+  /// float16.
+  static F load_halves(const std::uint16_t* p, std::size_t n = kLanes) {
+    F r = set(0.0F);
+    for (std::size_t i = 0; i < n; ++i) r.v[i] = castline::kernels::float_of_half(p[i]);
+    return r;
+  }
+  static F load_bfloats(const std::uint16_t* p, std::size_t n = kLanes) {
+    F r = set(0.0F);
+    for (std::size_t i = 0; i < n; ++i) r.v[i] = castline::kernels::float_of_bfloat16(p[i]);
+    return r;
+  }
+
   static I zero() { return I{}; }
   static S load_shorts(const std::int16_t* p) {
     S r;
@@ -188,19 +202,6 @@ struct Simd {
   static F to_floats(const Q& a) {
     F r;
     for (std::size_t i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(a.v[i]);
-    return r;
-  }
-  /// float16, the subnormal ones included; infinities and NaN do not occur in checked weights.
-  static F load_halves(const std::uint16_t* p) {
-    F r;
-    for (std::size_t i = 0; i < kLanes; ++i) {
-      const int exponent = p[i] >> 10 & 31;
-      const int fraction = p[i] & 1023;
-      const float magnitude = exponent == 0
-                                  ? __builtin_ldexpf(static_cast<float>(fraction), -24)
-                                  : __builtin_ldexpf(static_cast<float>(fraction + 1024), exponent - 25);
-      r.v[i] = (p[i] & 0x8000) != 0 ? -magnitude : magnitude;
-    }
     return r;
   }
   static F load_bytes_as_floats(const std::uint8_t* p) {

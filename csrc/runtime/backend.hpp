@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,12 +29,13 @@ class Sequence {
 /// How a backend runs a model.
 struct BackendInfo {
   std::string name;       ///< cpu, tensorrt
-  std::string weights;    ///< f32, int8, …
+  std::string weights;    ///< f32, int8, …: what most weights of the layers are stored in
   std::string processor;  ///< the instruction set, or the device
   int threads = 0;
   std::size_t weight_bytes = 0;
-  std::string engine = {};   ///< tensorrt: the engine's file in the package
-  std::string library = {};  ///< tensorrt: what runs it, and its version
+  std::string engine = {};                          ///< tensorrt: the engine's file in the package
+  std::string library = {};                         ///< tensorrt: what runs it, and its version
+  std::map<std::string, std::size_t> tensors = {};  ///< cpu: how many matrices have each format
 };
 
 /// A model loaded onto a device. One sequence runs at a time.

@@ -120,16 +120,7 @@ class CpuSequence final : public Sequence {
 
   void embed(std::span<const std::uint32_t> tokens) {
     const Matrix& table = backend_.weights_.embedding;
-    for (std::size_t r = 0; r < tokens.size(); ++r) {
-      float* to = hidden_.data() + r * table.size;
-      if (table.format == MatrixFormat::f32) {
-        std::memcpy(to, table.f32(tokens[r]), table.size * sizeof(float));
-      } else {
-        const std::int8_t* from = table.i8(tokens[r]);
-        const float scale = table.scale[tokens[r]];
-        for (std::size_t i = 0; i < table.size; ++i) to[i] = static_cast<float>(from[i]) * scale;
-      }
-    }
+    for (std::size_t r = 0; r < tokens.size(); ++r) table.row(tokens[r], hidden_.data() + r * table.size);
   }
 
   // The cosine and sine of every pair's angle at each new position, in float as transformers computes them.
@@ -182,6 +173,12 @@ class CpuSequence final : public Sequence {
     switch (w.format) {
       case MatrixFormat::f32:
         kernels_.matmul_f32(x.x, x.rows, w.f32(begin), end - begin, w.size, y + begin, w.channels);
+        break;
+      case MatrixFormat::f16:
+        kernels_.matmul_f16(x.x, x.rows, w.f16(begin), end - begin, w.size, y + begin, w.channels);
+        break;
+      case MatrixFormat::bf16:
+        kernels_.matmul_bf16(x.x, x.rows, w.f16(begin), end - begin, w.size, y + begin, w.channels);
         break;
       case MatrixFormat::int8:
         kernels_.matmul_i8(quantised_.data(), scales_.data(), x.rows, w.i8(begin), w.scale + begin,
@@ -334,11 +331,13 @@ std::unique_ptr<Sequence> CpuBackend::start(std::size_t capacity) {
 }
 
 BackendInfo CpuBackend::info() const {
-  return {.name = "cpu",
-          .weights = std::string(name_of(weights_.layers.front().query.format)),
-          .processor = std::string(kernels::cpu_level_name(level_)),
-          .threads = pool_.threads(),
-          .weight_bytes = file_.size()};
+  BackendInfo info = {.name = "cpu",
+                      .weights = std::string(name_of(weights_.main_format())),
+                      .processor = std::string(kernels::cpu_level_name(level_)),
+                      .threads = pool_.threads(),
+                      .weight_bytes = file_.size()};
+  for (const auto& [format, count] : weights_.formats()) info.tensors[std::string(name_of(format))] = count;
+  return info;
 }
 
 }  // namespace castline

@@ -1,13 +1,16 @@
 #include "runtime/cpu_weights.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "base/error.hpp"
+#include "kernels/float16.hpp"
 
 namespace castline {
 namespace {
 
-// Tensors of this name keep the others aligned; the writer is compile/cpu_weights.py.
+// cpu_weights.hpp says what these are for.
 constexpr std::string_view kPadding = "padding.";
 
 constexpr std::size_t kLargestBlock = 128;  // of int4 elements that share a scale
@@ -16,6 +19,23 @@ std::string shape_text(const std::vector<std::size_t>& shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
+}
+
+// Of a matrix stored as the checkpoint has it; U8 is int4.
+MatrixFormat format_of(DataType type) {
+  switch (type) {
+    case DataType::f32:
+      return MatrixFormat::f32;
+    case DataType::f16:
+      return MatrixFormat::f16;
+    case DataType::bf16:
+      return MatrixFormat::bf16;
+    case DataType::i8:
+      return MatrixFormat::int8;
+    case DataType::u8:
+      return MatrixFormat::int4;
+  }
+  return MatrixFormat::f32;
 }
 
 // Takes tensors by name and remembers which, to find those that nothing asked for.
@@ -31,13 +51,11 @@ class Reader {
     const DataType type = file_.at(name).type;
     if (type == DataType::u8) return int4_matrix(name, channels, size);
     Matrix matrix;
+    matrix.format = format_of(type);
     matrix.channels = channels;
     matrix.size = size;
-    if (type == DataType::i8) {
-      matrix.format = MatrixFormat::int8;
-      matrix.scale = vector(name + ".scale", channels);
-    }
-    matrix.data = take(name, type == DataType::i8 ? type : DataType::f32, {channels, size}).data.data();
+    matrix.data = take(name, type, {channels, size}).data.data();
+    if (type == DataType::i8) matrix.scale = vector(name + ".scale", channels);
     return matrix;
   }
 
@@ -114,12 +132,36 @@ LayerWeights read_layer(Reader& reader, const ModelConfig& config, std::size_t i
   return layer;
 }
 
+// The addresses are those that Int4Matrix gives.
+void int4_row(const kernels::Int4Matrix& matrix, std::size_t channel, float* out) {
+  using kernels::kInt4Block;
+  using kernels::kInt4Group;
+  const std::size_t group = channel / kInt4Group;
+  const std::size_t lane = channel % kInt4Group;
+  const std::size_t grids = (matrix.size + matrix.block - 1) / matrix.block;
+  const std::uint8_t* q = matrix.q + group * (matrix.size / kInt4Block) * kernels::kInt4BlockBytes;
+  for (std::size_t i = 0; i < matrix.size; i += 8, q += 4 * kInt4Group) {
+    const std::size_t grid = (group * grids + i / matrix.block) * kInt4Group + lane;
+    const float scale = kernels::float_of_half(matrix.scale[grid]);
+    const int zero = matrix.zero[grid];
+    for (std::size_t e = 0; e < 4; ++e) {
+      const std::uint8_t both = q[lane * 4 + e];
+      out[i + e] = static_cast<float>((both & 15) - zero) * scale;
+      out[i + 4 + e] = static_cast<float>((both >> 4) - zero) * scale;
+    }
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(MatrixFormat format) {
   switch (format) {
     case MatrixFormat::f32:
       return "f32";
+    case MatrixFormat::f16:
+      return "f16";
+    case MatrixFormat::bf16:
+      return "bf16";
     case MatrixFormat::int8:
       return "int8";
     case MatrixFormat::int4:
@@ -128,18 +170,54 @@ std::string_view name_of(MatrixFormat format) {
   return "";
 }
 
+void Matrix::row(std::size_t channel, float* out) const {
+  switch (format) {
+    case MatrixFormat::f32:
+      std::memcpy(out, f32(channel), size * sizeof(float));
+      break;
+    case MatrixFormat::f16:
+      std::transform(f16(channel), f16(channel) + size, out, kernels::float_of_half);
+      break;
+    case MatrixFormat::bf16:
+      std::transform(f16(channel), f16(channel) + size, out, kernels::float_of_bfloat16);
+      break;
+    case MatrixFormat::int8:
+      for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<float>(i8(channel)[i]) * scale[channel];
+      break;
+    case MatrixFormat::int4:
+      int4_row(i4, channel, out);
+      break;
+  }
+}
+
 DecoderWeights::DecoderWeights(const Safetensors& file, const ModelConfig& config) {
   Reader reader(file);
   embedding = reader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
-  if (embedding.format == MatrixFormat::int4) {
-    throw_data("[" + file.where() +
-               ": model.embed_tokens.weight] expected embeddings in F32 or I8, but got U8");
-  }
   for (std::size_t i = 0; i < config.num_hidden_layers; ++i) layers.push_back(read_layer(reader, config, i));
   final_norm = reader.vector("model.norm.weight", config.hidden_size);
-  head = config.tie_word_embeddings ? embedding
-                                    : reader.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
+  tied = config.tie_word_embeddings;
+  head = tied ? embedding : reader.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
   reader.check_all_taken();
+}
+
+std::map<MatrixFormat, std::size_t> DecoderWeights::formats() const {
+  std::map<MatrixFormat, std::size_t> counts;
+  for (const LayerWeights& layer : layers) {
+    for (const Matrix* matrix : layer.matrices()) ++counts[matrix->format];
+  }
+  ++counts[embedding.format];
+  if (!tied) ++counts[head.format];
+  return counts;
+}
+
+MatrixFormat DecoderWeights::main_format() const {
+  std::map<MatrixFormat, std::size_t> weights;
+  for (const LayerWeights& layer : layers) {
+    for (const Matrix* matrix : layer.matrices()) weights[matrix->format] += matrix->channels * matrix->size;
+  }
+  return std::max_element(weights.begin(), weights.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
 }
 
 }  // namespace castline

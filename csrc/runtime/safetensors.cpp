@@ -15,10 +15,10 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr std::size_t kLengthBytes = 8;
 
 DataType data_type(const std::string& name, const std::string& where) {
-  for (const DataType type : {DataType::f32, DataType::f16, DataType::i8, DataType::u8}) {
+  for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16, DataType::i8, DataType::u8}) {
     if (name_of(type) == name) return type;
   }
-  throw_data("[" + where + "] expected the type F32, F16, I8 or U8, but got " + name +
+  throw_data("[" + where + "] expected the type F32, F16, BF16, I8 or U8, but got " + name +
              "; compile the package with a castline whose runtime knows it");
 }
 
@@ -76,6 +76,7 @@ std::size_t size_of(DataType type) {
     case DataType::f32:
       return 4;
     case DataType::f16:
+    case DataType::bf16:
       return 2;
     case DataType::i8:
     case DataType::u8:
@@ -90,6 +91,8 @@ std::string_view name_of(DataType type) {
       return "F32";
     case DataType::f16:
       return "F16";
+    case DataType::bf16:
+      return "BF16";
     case DataType::i8:
       return "I8";
     case DataType::u8:

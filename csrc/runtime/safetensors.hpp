@@ -13,7 +13,7 @@
 namespace castline {
 
 /// The element types that the runtime uses; a file with another one is refused, and the message names it.
-enum class DataType { f32, f16, i8, u8 };
+enum class DataType { f32, f16, bf16, i8, u8 };
 
 std::size_t size_of(DataType type);
 std::string_view name_of(DataType type);

@@ -62,14 +62,40 @@ std::vector<Shape> shapes(Random& random) {
   return all;
 }
 
-void test_matmul_f32(const DecoderKernels& kernels) {
+// Random bits of a 16-bit float with so many bits of fraction, once in a while a subnormal one, and the
+// value.
+struct SmallFloat {
+  std::uint16_t bits;
+  double value;
+
+  SmallFloat(Random& random, unsigned fraction_bits) {
+    const std::size_t bias = (std::size_t{1} << (14U - fraction_bits)) - 1;
+    const std::size_t exponent = random.below(50) == 0 ? 0 : bias - 12 + random.below(14);
+    const std::size_t fraction = random.below(std::size_t{1} << fraction_bits);
+    const bool negative = random.below(2) == 1;
+    bits = static_cast<std::uint16_t>((negative ? 0x8000U : 0U) | exponent << fraction_bits | fraction);
+    const double significand = std::ldexp(static_cast<double>(fraction), -static_cast<int>(fraction_bits));
+    const double magnitude =
+        std::ldexp(exponent == 0 ? significand : 1.0 + significand,
+                   static_cast<int>(exponent == 0 ? 1 : exponent) - static_cast<int>(bias));
+    value = negative ? -magnitude : magnitude;
+  }
+};
+
+// A product with float weights of any width; weights(n) makes so many and says what they are worth.
+template <typename Element, typename Make>
+void test_matmul_float(void (*matmul)(const float*, std::size_t, const Element*, std::size_t, std::size_t,
+                                      float*, std::size_t),
+                       const Make& make) {
   Random random(1);
   for (const auto& [rows, channels, size] : shapes(random)) {
     const Floats x = random.floats(rows * size);
-    const Floats w = random.floats(channels * size);
+    std::vector<Element> w(channels * size);
+    std::vector<double> values(w.size());
+    for (std::size_t i = 0; i < w.size(); ++i) make(random, w[i], values[i]);
     const std::size_t stride = channels + random.below(3);
     Floats y(rows * stride, -7.0F);
-    kernels.matmul_f32(x.data(), rows, w.data(), channels, size, y.data(), stride);
+    matmul(x.data(), rows, w.data(), channels, size, y.data(), stride);
     std::vector<double> expected(y.begin(), y.end());
     std::vector<double> tolerance(y.size(), 0.0);  // what lies between the rows stays as it was
     for (std::size_t r = 0; r < rows; ++r) {
@@ -77,7 +103,7 @@ void test_matmul_f32(const DecoderKernels& kernels) {
         double sum = 0.0;
         double magnitude = 0.0;
         for (std::size_t i = 0; i < size; ++i) {
-          const double product = static_cast<double>(x[r * size + i]) * w[c * size + i];
+          const double product = x[r * size + i] * values[c * size + i];
           sum += product;
           magnitude += std::fabs(product);
         }
@@ -92,10 +118,25 @@ void test_matmul_f32(const DecoderKernels& kernels) {
     const std::size_t row = random.below(rows);
     const std::size_t from = random.below(channels);
     Floats part(channels - from);
-    kernels.matmul_f32(x.data() + row * size, 1, w.data() + from * size, part.size(), size, part.data(),
-                       part.size());
+    matmul(x.data() + row * size, 1, w.data() + from * size, part.size(), size, part.data(), part.size());
     CHECK(same_bits(part.data(), y.data() + row * stride + from, part.size()));
   }
+}
+
+void test_matmul_floats(const DecoderKernels& kernels) {
+  test_matmul_float(kernels.matmul_f32, [](Random& random, float& w, double& value) {
+    w = random.floats(1).front();
+    value = w;
+  });
+  const auto small = [](unsigned fraction_bits) {
+    return [fraction_bits](Random& random, std::uint16_t& w, double& value) {
+      const SmallFloat made(random, fraction_bits);
+      w = made.bits;
+      value = made.value;
+    };
+  };
+  test_matmul_float(kernels.matmul_f16, small(10));
+  test_matmul_float(kernels.matmul_bf16, small(7));
 }
 
 void test_quantize(const DecoderKernels& kernels) {
@@ -426,7 +467,7 @@ int main() {
     if (level > detected_cpu_level()) continue;
     std::printf("%s\n", std::string(cpu_level_name(level)).c_str());
     const DecoderKernels& kernels = decoder_kernels(level);
-    test_matmul_f32(kernels);
+    test_matmul_floats(kernels);
     test_quantize(kernels);
     test_matmul_i8(kernels);
     test_int4(kernels);

@@ -21,45 +21,64 @@ inline constexpr const char* kTinyModel =
     R"("num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 6, "max_position_embeddings": 64, )"
     R"("rope_theta": 10000.0, "rms_norm_eps": 1e-05, "tie_word_embeddings": true})";
 
+/// A safetensors file as cpu/weights.safetensors is one: every tensor at a multiple of 64 bytes.
+class WeightFile {
+ public:
+  /// `shape` as JSON writes it, without brackets.
+  void add(const std::string& name, const char* type, const std::string& shape, const std::string& raw) {
+    entry(name, type, shape, raw);
+    const std::size_t gap = (64 - raw.size() % 64) % 64;
+    if (gap > 0)
+      entry("padding." + std::to_string(data_.size()), "I8", std::to_string(gap), std::string(gap, '\0'));
+  }
+  template <typename T>
+  void add(const std::string& name, const char* type, const std::string& shape,
+           const std::vector<T>& values) {
+    add(name, type, shape,
+        std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
+  }
+  std::string bytes() const {
+    std::string header = header_ + "}";
+    header.resize((header.size() + 8 + 63) / 64 * 64 - 8, ' ');
+    const std::uint64_t length = header.size();
+    std::string file(sizeof length, '\0');
+    std::memcpy(file.data(), &length, sizeof length);
+    return file + header + data_;
+  }
+
+ private:
+  void entry(const std::string& name, const char* type, const std::string& shape, const std::string& raw) {
+    header_ += ",\"" + name + "\":{\"dtype\":\"" + type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
+               std::to_string(data_.size()) + "," + std::to_string(data_.size() + raw.size()) + "]}";
+    data_ += raw;
+  }
+
+  std::string header_ = R"({"__metadata__":{"format":"castline"})";
+  std::string data_;
+};
+
 /// cpu/weights.safetensors for kTinyModel with random weights; int8 as the runtime reads it where asked.
 inline std::string tiny_weights(bool int8 = false) {
   std::mt19937 engine(11);
   std::normal_distribution<float> normal(0.0F, 0.4F);
-  std::string header = R"({"__metadata__":{"castline.weights":"f32"})";
-  std::string data;
-  const auto add = [&](const std::string& name, const char* type, const std::string& shape,
-                       const std::string& raw) {
-    header += ",\"" + name + "\":{\"dtype\":\"" + type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
-              std::to_string(data.size()) + "," + std::to_string(data.size() + raw.size()) + "]}";
-    data += raw;
-  };
-  const auto add_aligned = [&](const std::string& name, const char* type, const std::string& shape,
-                               const std::string& raw) {
-    add(name, type, shape, raw);
-    const std::size_t gap = (64 - raw.size() % 64) % 64;
-    if (gap > 0)
-      add("padding." + std::to_string(data.size()), "I8", std::to_string(gap), std::string(gap, '\0'));
-  };
+  WeightFile file;
   const auto floats = [&](std::size_t n) {
-    std::string raw(n * sizeof(float), '\0');
-    for (std::size_t i = 0; i < n; ++i) {
-      const float v = normal(engine);
-      std::memcpy(raw.data() + i * sizeof(float), &v, sizeof v);
-    }
-    return raw;
+    std::vector<float> values(n);
+    for (float& v : values) v = normal(engine);
+    return values;
   };
   const auto vector = [&](const std::string& name, std::size_t n) {
-    add_aligned(name, "F32", std::to_string(n), floats(n));
+    file.add(name, "F32", std::to_string(n), floats(n));
   };
   const auto matrix = [&](const std::string& name, std::size_t channels, std::size_t size) {
     const std::string shape = std::to_string(channels) + "," + std::to_string(size);
     if (!int8) {
-      add_aligned(name, "F32", shape, floats(channels * size));
+      file.add(name, "F32", shape, floats(channels * size));
       return;
     }
     std::string raw(channels * size, '\0');
     for (char& c : raw) c = static_cast<char>(static_cast<int>(engine() % 255) - 127);
-    add_aligned(name, "I8", shape, raw);
+    file.add(name, "I8", shape, raw);
     vector(name + ".scale", channels);
   };
   matrix("model.embed_tokens.weight", 40, 12);
@@ -74,23 +93,18 @@ inline std::string tiny_weights(bool int8 = false) {
   matrix(layer + "mlp.up_proj.weight", 20, 12);
   matrix(layer + "mlp.down_proj.weight", 12, 20);
   vector("model.norm.weight", 12);
-  header += "}";
-  header.resize((header.size() + 8 + 63) / 64 * 64 - 8, ' ');
-  const std::uint64_t length = header.size();
-  std::string file(sizeof length, '\0');
-  std::memcpy(file.data(), &length, sizeof length);
-  return file + header + data;
+  return file.bytes();
 }
 
-/// package.json for these weights; `generation` as the manifest holds it.
+/// package.json for these weights; `generation` and `model` as the manifest holds them.
 inline std::string tiny_manifest(
     const std::string& weights,
-    const std::string& generation = R"({"eos_ids": [2], "bos_id": 1, "max_context": 64})") {
+    const std::string& generation = R"({"eos_ids": [2], "bos_id": 1, "max_context": 64})",
+    const std::string& model = kTinyModel) {
   const std::string hash = sha256_hex(std::as_bytes(std::span(weights.data(), weights.size())));
-  return R"({"schema_version": 1, "castline_version": "0.1.0", "model": )" + std::string(kTinyModel) +
-         R"(, "generation": )" + generation + R"(, "files": {"cpu/weights.safetensors": {"size": )" +
-         std::to_string(weights.size()) + R"(, "sha256": ")" + hash +
-         R"("}}, "backends": {"cpu": {"weights": "f32", "status": "passed"}}})";
+  return R"({"schema_version": 1, "castline_version": "0.1.0", "model": )" + model + R"(, "generation": )" +
+         generation + R"(, "files": {"cpu/weights.safetensors": {"size": )" + std::to_string(weights.size()) +
+         R"(, "sha256": ")" + hash + R"("}}, "backends": {"cpu": {"weights": "f32", "status": "passed"}}})";
 }
 
 /// A folder of its own under the system's temporary one, removed at the end.
