@@ -87,7 +87,9 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         DeviceError: no room on the disk, or a target's library is missing.
     """
     reader = CheckpointReader(checkpoint)
-    plan = make_plan(reader.config, config)
+    model = reader.config
+    plan = make_plan(model, config)
+    reader = reader.at_context(plan.config.context)
     provenance = _provenance(checkpoint, plan.config)
     check_replaceable(out)
     if is_package(out) and not force:
@@ -112,11 +114,12 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             castline_version=__version__,
-            model=reader.config,
+            model=model,
             generation=Generation(
                 eos_ids=reader.special_tokens.eos_ids,
                 bos_id=reader.special_tokens.bos_id,
                 max_context=plan.config.context,
+                rope_theta=None if reader.config.rope_theta == model.rope_theta else reader.config.rope_theta,
             ),
             tokenizer=tokenizer,
             files=file_entries(folder),

@@ -46,6 +46,8 @@ class Generation(Table):
     eos_ids: tuple[int, ...]
     bos_id: int | None
     max_context: int
+    rope_theta: float | None = None
+    """Instead of the model's: the base that dynamic scaling has for max_context, which is beyond the trained one."""
 
 
 class Backend(Table):

@@ -57,10 +57,12 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
     if config.kv != "f32":
         raise CompileError(f"--kv {config.kv} is not there yet: expected f32")
     context = config.context or model.max_position_embeddings
-    if not 2 <= context <= model.max_position_embeddings:
-        raise CompileError(
-            f"--context {context}: expected 2 to {model.max_position_embeddings}, the model's max_position_embeddings"
+    if not 2 <= context <= model.context_limit:
+        scaling = model.rope_scaling
+        what = (
+            f"the most under its {scaling.rope_type} RoPE scaling" if scaling else "the model's max_position_embeddings"
         )
+        raise CompileError(f"--context {context}: expected 2 to {model.context_limit}, {what}")
     targets = config.targets or tuple(
         target for target in TARGETS if target not in TENSORRT_TARGETS or is_installed(target)
     )

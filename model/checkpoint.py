@@ -6,8 +6,9 @@ Whatever the layout on disk, tensors are spoken of under Llama's names here
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -87,6 +88,12 @@ class CheckpointReader:
             tensor = unpack_qkv(self.config, tensor)[part]
         _check_finite(name, tensor, self._files[stored])
         return tensor
+
+    def at_context(self, length: int) -> Self:
+        """The same checkpoint as it reads sequences of up to `length` tokens (`ModelConfig.at_context`)."""
+        resolved = copy(self)
+        resolved.config = self.config.at_context(length)
+        return resolved
 
     def _check(self, expected: Mapping[str, tuple[int, ...]]) -> None:
         missing = [name for name in expected if name not in self._files]

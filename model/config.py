@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from castline.model.rope import MOST_POSITIONS, RopeScaling, dynamic_base
 from castline.recipe import Table
 
 
@@ -23,6 +24,7 @@ class ModelConfig(Table):
     head_dim: int = Field(0, ge=0, description="0: hidden_size / num_attention_heads")
     max_position_embeddings: int = Field(2048, ge=1)
     rope_theta: float = Field(50_000.0, gt=0)
+    rope_scaling: RopeScaling | None = Field(None, description="none: positions as they are")
     rms_norm_eps: float = Field(1e-5, gt=0)
     tie_word_embeddings: bool = False
 
@@ -42,12 +44,39 @@ class ModelConfig(Table):
                 "expected num_attention_heads to be a multiple of num_key_value_heads, but got "
                 f"{self.num_attention_heads} and {self.num_key_value_heads}"
             )
+        if self.head_dim < 4 and self.rope_scaling is not None and self.rope_scaling.rope_type == "dynamic":
+            raise ValueError(f"expected a head_dim of at least 4 with dynamic rope_scaling, but got {self.head_dim}")
         return self
 
     @property
     def group_size(self) -> int:
         """Query heads per key/value head."""
         return self.num_attention_heads // self.num_key_value_heads
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens of the longest sequence that the model can be compiled for.
+
+        Linear scaling fits `factor` times its max_position_embeddings into the angles of the trained ones, dynamic
+        scaling adapts to any length; a llama3 model's max_position_embeddings is its scaled length already.
+        """
+        scaling = self.rope_scaling
+        if scaling is None or scaling.rope_type == "llama3":
+            return self.max_position_embeddings
+        if scaling.rope_type == "linear":
+            return min(int(self.max_position_embeddings * scaling.factor), MOST_POSITIONS)
+        return max(MOST_POSITIONS, self.max_position_embeddings)
+
+    def at_context(self, length: int) -> "ModelConfig":
+        """The model as it reads sequences of up to `length` tokens: dynamic scaling becomes a base, for good."""
+        scaling = self.rope_scaling
+        if scaling is None or scaling.rope_type != "dynamic":
+            return self
+        trained = self.max_position_embeddings
+        base = dynamic_base(self.rope_theta, scaling.factor, self.head_dim, length, trained)
+        return self.model_copy(
+            update={"rope_theta": base, "rope_scaling": None, "max_position_embeddings": max(length, trained)}
+        )
 
 
 class TrainConfig(Table):

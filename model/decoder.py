@@ -217,18 +217,39 @@ def initialize(decoder: Decoder, seed: int) -> None:
 
 
 def rotary_tables(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of position · theta^(-2i/head_dim) for each pair i.
+    """Cosine and sine of position · frequency for each pair of a head.
 
     Args:
-        config: gives head_dim and rope_theta
+        config: gives the frequencies
         positions: [tokens], integers
 
     Returns:
         Two float32 tensors [tokens, head_dim / 2], rounded as transformers rounds them.
     """
-    exponents = torch.arange(0, config.head_dim, 2, device=positions.device).float() / config.head_dim
-    angles = positions.float()[:, None] * (1.0 / config.rope_theta**exponents)
+    angles = positions.float()[:, None] * rotary_frequencies(config).to(positions.device)
     return angles.cos(), angles.sin()
+
+
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """The angle per position of each pair i of a head: theta^(-2i/head_dim), scaled as the model says.
+
+    Dynamic scaling changes nothing here: it begins beyond max_position_embeddings, and there the model is another
+    one (`ModelConfig.at_context`).
+
+    Returns:
+        [head_dim / 2], float32, rounded as transformers rounds them.
+    """
+    frequencies = 1.0 / config.rope_theta ** (torch.arange(0, config.head_dim, 2).float() / config.head_dim)
+    scaling = config.rope_scaling
+    if scaling is None or scaling.rope_type == "dynamic":
+        return frequencies
+    if scaling.rope_type == "linear":
+        return frequencies / scaling.factor
+    # Llama 3.1: pairs that turn less than `low` times over the original context are slowed, those that turn more
+    # than `high` times kept, and those between blended.
+    low, high, original = scaling.llama3
+    kept = ((original * frequencies / (2 * math.pi) - low) / (high - low)).clamp(0, 1)
+    return (1 - kept) * frequencies / scaling.factor + kept * frequencies
 
 
 def segment_lengths(document_ids: Tensor) -> list[int]:

@@ -12,6 +12,7 @@ from castline.errors import CheckpointError, DataError, RecipeError
 from castline.files import read_json
 from castline.model.config import ModelConfig
 from castline.model.layouts import ARCHITECTURES, LayoutName
+from castline.model.rope import ROPE_TYPES, RopeScaling
 from castline.recipe import parse
 
 _REQUIRED = (
@@ -53,7 +54,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, LayoutName, SpecialTokens]:
     if missing:
         raise CheckpointError(f"{path}: expected the keys {', '.join(missing)}, but they are missing")
     fields = _DEFAULTS | {key: value for key, value in values.items() if key in ModelConfig.model_fields}
-    fields["rope_theta"] = _rope_theta(values, path)
+    fields["rope_theta"], fields["rope_scaling"] = _rope(values, fields["max_position_embeddings"], path)
     if fields.get("num_key_value_heads") is None:
         fields["num_key_value_heads"] = values["num_attention_heads"]
     if fields.get("head_dim") is None:
@@ -72,7 +73,8 @@ def config_json(config: ModelConfig, layout: LayoutName, tokens: SpecialTokens, 
     values: dict[str, Any] = {
         "architectures": [ARCHITECTURES[layout]],
         "model_type": layout,
-        **config.model_dump(),
+        **config.model_dump(exclude={"rope_scaling"}),
+        "rope_scaling": _rope_scaling_json(config.rope_scaling, layout),
         "hidden_act": "silu",
         "torch_dtype": dtype,
     }
@@ -138,21 +140,44 @@ def _refuse_unsupported(values: dict[str, Any], path: Path) -> None:
             )
 
 
-def _rope_theta(values: dict[str, Any], path: Path) -> float:
-    """RoPE's base, from where transformers 5 keeps it (`rope_parameters`) or 4 did (`rope_theta`)."""
+def _rope(values: dict[str, Any], trained: Any, path: Path) -> tuple[float, dict[str, Any] | None]:
+    """RoPE's base and scaling, from where transformers 5 keeps them (`rope_parameters`) or 4 did (`rope_scaling`)."""
     parameters = values.get("rope_parameters") or values.get("rope_scaling") or {}
     if not isinstance(parameters, dict):
         raise CheckpointError(f"{path}: expected a table under rope_parameters, but found {parameters!r}")
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
-    # Dynamic scaling changes nothing up to max_position_embeddings, and castline never goes beyond it.
-    if kind not in ("default", "dynamic"):
-        raise CheckpointError(
-            f"{path}: expected a RoPE without scaling, but found the type '{kind}'; castline does not support it"
-        )
-    theta = parameters.get("rope_theta", values.get("rope_theta", _ROPE_THETA))
+    given = {key: value for key, value in parameters.items() if value is not None}
+    theta = given.pop("rope_theta", values.get("rope_theta", _ROPE_THETA))
     if isinstance(theta, bool) or not isinstance(theta, int | float):
         raise CheckpointError(f"{path}: expected rope_theta to be a number, but found {theta!r}")
-    return float(theta)
+    old, kind = given.pop("type", "default"), given.pop("rope_type", None)
+    kind = old if kind is None else kind
+    if kind not in ("default", *ROPE_TYPES):
+        raise CheckpointError(
+            f"{path}: expected one of the RoPE types default, {', '.join(ROPE_TYPES)}, but found '{kind}'; castline "
+            "does not support it"
+        )
+    if given.pop("partial_rotary_factor", 1) != 1:
+        raise CheckpointError(f"{path}: expected RoPE over the whole head, but found a partial_rotary_factor below 1")
+    original = values.get("original_max_position_embeddings", given.pop("original_max_position_embeddings", trained))
+    if kind == "default":
+        return float(theta), None
+    if kind == "llama3":
+        given["original_max_position_embeddings"] = original
+    elif kind == "dynamic" and original != trained:
+        raise CheckpointError(
+            f"{path}: expected dynamic RoPE to begin at max_position_embeddings = {trained}, but found "
+            f"original_max_position_embeddings = {original}; castline does not support it"
+        )
+    return float(theta), given | {"rope_type": kind}
+
+
+def _rope_scaling_json(scaling: RopeScaling | None, layout: LayoutName) -> dict[str, Any] | None:
+    if scaling is None:
+        return None
+    values = scaling.model_dump(exclude_none=True)
+    if layout == "internlm2":  # its own code knows the older key alone
+        values = {"type": values.pop("rope_type"), **values}
+    return values
 
 
 def _special_tokens(folder: Path, values: dict[str, Any]) -> SpecialTokens:

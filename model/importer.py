@@ -15,6 +15,7 @@ from castline.errors import CheckpointError, DataError, RecipeError
 from castline.model.checkpoint import CheckpointReader, write_checkpoint
 from castline.model.config import ModelConfig
 from castline.model.gguf import GgufFile
+from castline.model.gguf_rope import FREQUENCY_DIVISORS, gguf_rope_scaling
 from castline.model.gguf_tokenizer import special_id, tokenizer_files
 from castline.model.hf_config import SpecialTokens
 from castline.model.layouts import layout_shapes
@@ -118,11 +119,6 @@ def _gguf_config(gguf: GgufFile) -> ModelConfig:
         raise CheckpointError(
             f"{gguf.path}: expected the architecture 'llama', but found '{architecture}'; castline does not support it"
         )
-    scaling = gguf.value("llama.rope.scaling.type", str, "none")
-    if scaling != "none":
-        raise CheckpointError(
-            f"{gguf.path}: expected a RoPE without scaling, but found '{scaling}'; castline does not support it"
-        )
     layers, heads = gguf.value("llama.block_count", int), gguf.value("llama.attention.head_count", int)
     hidden = gguf.value("llama.embedding_length", int)
     if layers > len(gguf.tensors):
@@ -131,6 +127,8 @@ def _gguf_config(gguf: GgufFile) -> ModelConfig:
         )
     if "token_embd.weight" not in gguf.tensors:
         raise CheckpointError(f"{gguf.path}: expected the tensor token_embd.weight, but it is missing")
+    theta = _shortest(gguf.value("llama.rope.freq_base", float, 10_000.0))
+    head_dim = gguf.value("llama.attention.key_length", int, hidden // max(heads, 1))
     values = {
         "vocab_size": gguf.tensors["token_embd.weight"].shape[0],
         "hidden_size": hidden,
@@ -138,9 +136,10 @@ def _gguf_config(gguf: GgufFile) -> ModelConfig:
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": gguf.value("llama.attention.head_count_kv", int, heads),
-        "head_dim": gguf.value("llama.attention.key_length", int, hidden // max(heads, 1)),
+        "head_dim": head_dim,
         "max_position_embeddings": gguf.value("llama.context_length", int),
-        "rope_theta": _shortest(gguf.value("llama.rope.freq_base", float, 10_000.0)),
+        "rope_theta": theta,
+        "rope_scaling": gguf_rope_scaling(gguf, theta, head_dim),
         "rms_norm_eps": _shortest(gguf.value("llama.attention.layer_norm_rms_epsilon", float)),
         "tie_word_embeddings": "output.weight" not in gguf.tensors,
     }
@@ -158,7 +157,7 @@ def _gguf_config(gguf: GgufFile) -> ModelConfig:
 
 def _gguf_tensors(gguf: GgufFile, config: ModelConfig) -> dict[str, Tensor]:
     names = {name: _gguf_name(name) for name in layout_shapes(config, "llama")}
-    extra = sorted(gguf.tensors.keys() - set(names.values()))
+    extra = sorted(gguf.tensors.keys() - {FREQUENCY_DIVISORS, *names.values()})
     if extra:
         raise CheckpointError(f"{gguf.path}: expected no tensor {extra[0]}, but found it; castline does not support it")
     for name, shape in layout_shapes(config, "llama").items():

@@ -18,7 +18,7 @@ from castline.model.hf_config import SpecialTokens
 from castline.recipe import parse
 
 # What a run may change of the model it starts from.
-_MAY_CHANGE = {"max_position_embeddings", "rope_theta"}
+_MAY_CHANGE = {"max_position_embeddings", "rope_theta", "rope_scaling"}
 
 
 @dataclass(frozen=True)

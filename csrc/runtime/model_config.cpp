@@ -1,5 +1,6 @@
 #include "runtime/model_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
@@ -39,15 +40,15 @@ double llama3_frequency(double frequency, const json::Value& scaling, const std:
   const double original = positive(scaling, "original_max_position_embeddings", where);
   if (high <= low) throw_data("[" + where + "] expected high_freq_factor above low_freq_factor");
   const double turns = original * frequency / (2.0 * std::numbers::pi);  // over the original context
-  if (turns < low) return frequency / factor;
-  if (turns > high) return frequency;
-  const double blend = (turns - low) / (high - low);
-  return (1.0 - blend) * frequency / factor + blend * frequency;
+  const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+  return (1.0 - kept) * frequency / factor + kept * frequency;
 }
 
+// `resolved`: instead of the model's, the base that dynamic scaling was given for `max_context`.
 std::vector<float> scaled_frequencies(const json::Value& model, const ModelConfig& config,
-                                      std::size_t max_context, const std::string& where) {
-  const double theta = positive(model, "rope_theta", where);
+                                      std::size_t max_context, std::optional<double> resolved,
+                                      const std::string& where) {
+  const double theta = resolved.value_or(positive(model, "rope_theta", where));
   const json::Value* scaling = model.find("rope_scaling");
   const std::string at = where + ".rope_scaling";
   std::string type = "default";
@@ -60,16 +61,20 @@ std::vector<float> scaled_frequencies(const json::Value& model, const ModelConfi
     throw_data("[" + at + "] expected rope_type default, linear, dynamic or llama3, but got '" + type +
                "'; this runtime does not compute it");
   }
-  // Dynamic NTK changes the base only past the trained length; keys cached under one base and queries
-  // under another would make a result depend on how the text arrived, so that range is refused.
-  if (type == "dynamic" && max_context > config.max_position_embeddings) {
-    throw_data("[" + at + "] expected a context of at most max_position_embeddings = " +
-               std::to_string(config.max_position_embeddings) + " with dynamic scaling, but got " +
-               std::to_string(max_context) + "; compile with a smaller --context or linear scaling");
+  // Dynamic NTK changes the base only past the trained length. The base for the package's context is settled
+  // when it is compiled: one that follows the text would make a result depend on how the text arrived.
+  if (type == "dynamic" && !resolved && max_context > config.max_position_embeddings) {
+    throw_data("[" + at + "] expected generation.rope_theta, the base of dynamic scaling for a context of " +
+               std::to_string(max_context) +
+               " beyond max_position_embeddings = " + std::to_string(config.max_position_embeddings) +
+               ", but found none; compile the package again");
   }
   std::vector<float> frequencies(config.head_dim / 2);
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    // Rounded where PyTorch rounds: at position 100,000, a frequency's last bit is worth 0.01 radians.
+    const double exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
+    const double power = std::pow(static_cast<double>(static_cast<float>(theta)), exponent);
+    double frequency = 1.0F / static_cast<float>(power);
     if (type == "linear") frequency /= positive(*scaling, "factor", at);
     if (type == "llama3") frequency = llama3_frequency(frequency, *scaling, at);
     frequencies[i] = static_cast<float>(frequency);
@@ -80,7 +85,7 @@ std::vector<float> scaled_frequencies(const json::Value& model, const ModelConfi
 }  // namespace
 
 ModelConfig ModelConfig::from_json(const json::Value& model, std::size_t max_context,
-                                   const std::string& where) {
+                                   std::optional<double> rope_theta, const std::string& where) {
   ModelConfig config;
   config.vocab_size = extent(model, "vocab_size", where);
   config.hidden_size = extent(model, "hidden_size", where);
@@ -110,7 +115,7 @@ ModelConfig ModelConfig::from_json(const json::Value& model, std::size_t max_con
     throw_data("[" + where + ".head_dim] expected an even number up to " + std::to_string(kMaxHeadDim) +
                ", but got " + std::to_string(config.head_dim));
   }
-  config.rope_frequencies = scaled_frequencies(model, config, max_context, where);
+  config.rope_frequencies = scaled_frequencies(model, config, max_context, rope_theta, where);
   return config;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,10 @@ struct ModelConfig {
   std::vector<float> rope_frequencies;
 
   /// Reads and checks the configuration of a model that runs with `max_context` positions (0: all that it was
-  /// trained for). Throws a data error that names the member in `where`.
-  static ModelConfig from_json(const json::Value& model, std::size_t max_context, const std::string& where);
+  /// trained for). `rope_theta` goes before the model's own: the base that dynamic scaling has for
+  /// `max_context`. Throws a data error that names the member in `where`.
+  static ModelConfig from_json(const json::Value& model, std::size_t max_context,
+                               std::optional<double> rope_theta, const std::string& where);
 };
 
 }  // namespace castline

@@ -106,7 +106,12 @@ Package::Package(const std::string& folder) : folder_(folder) {
   if (context < 1)
     throw_data("[" + at + ".max_context] expected at least 1, but got " + std::to_string(context));
   max_context_ = static_cast<std::size_t>(context);
-  model_ = ModelConfig::from_json(manifest.at("model", where), max_context_, where + ": model");
+  std::optional<double> rope_theta;
+  if (const json::Value* base = generation.find("rope_theta"); base != nullptr && !base->is_null()) {
+    rope_theta = base->as_number(at + ".rope_theta");
+    if (!(*rope_theta > 0.0)) throw_data("[" + at + ".rope_theta] expected a number above 0");
+  }
+  model_ = ModelConfig::from_json(manifest.at("model", where), max_context_, rope_theta, where + ": model");
   for (const json::Value& id : generation.at("eos_ids", at).as_array(at + ".eos_ids")) {
     eos_ids_.push_back(token_id(id, model_.vocab_size, at + ".eos_ids"));
   }

@@ -75,6 +75,8 @@ def test_a_changed_byte_is_found_by_verify(package: Path) -> None:
         (lambda m: m["model"].update(num_hidden_layers=1), r"model\.layers\.1\..*but got this one"),
         (lambda m: m["generation"].update(eos_ids=[300]), "eos_ids.*below vocab_size = 300, but got 300"),
         (lambda m: m["generation"].update(max_context=0), "max_context.*at least 1"),
+        (lambda m: m["generation"].update(rope_theta=0), "rope_theta.*above 0"),
+        (lambda m: m["generation"].update(rope_theta="x"), "rope_theta.*a number"),
         (lambda m: m["files"].update({"../x": {"size": 1, "sha256": ""}}), "a path inside the package"),
         (lambda m: m["files"].pop("cpu/weights.safetensors"), "lists no such file"),
     ],
@@ -85,11 +87,13 @@ def test_a_manifest_that_is_wrong(package: Path, change: Callable[[dict[str, Any
         Engine(package)
 
 
-def test_dynamic_scaling_beyond_the_trained_length(tmp_path: Path) -> None:
+def test_dynamic_scaling_beyond_the_trained_length_needs_its_base(tmp_path: Path) -> None:
     config = TINY | {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}
     package = write_package(tmp_path, config, random_tensors(config), generation={"max_context": 512})
-    with pytest.raises(PackageError, match="max_position_embeddings = 256 with dynamic scaling, but got 512"):
+    with pytest.raises(PackageError, match=r"rope_theta, .* context of 512 beyond max_position_embeddings = 256"):
         Engine(package)
+    edit(package, lambda m: m["generation"].update(rope_theta=30_000.0))
+    assert Engine(package).info()["max_context"] == 512
 
 
 def test_nan_in_the_weights(tmp_path: Path) -> None:

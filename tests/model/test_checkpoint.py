@@ -166,7 +166,7 @@ def test_a_wrong_tensor_is_named(tmp_path: Path, damage: Callable[[dict[str, Ten
         ({"architectures": ["MambaForCausalLM"]}, "LlamaForCausalLM, InternLM2ForCausalLM, but found Mamba"),
         ({"hidden_act": "gelu"}, "expected hidden_act to be 'silu', but found 'gelu'"),
         ({"attention_bias": True}, "expected attention_bias to be False"),
-        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "found the type 'yarn'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "linear, dynamic, llama3, but found 'yarn'"),
         ({"hidden_size": None}, "hidden_size"),
         ({"num_key_value_heads": 5}, "num_attention_heads to be a multiple of num_key_value_heads"),
         ({"num_hidden_layers": "three"}, "num_hidden_layers"),

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,13 @@ def gguf_decoder(tied: bool = False) -> Decoder:
 
 
 def write_gguf(
-    path: Path, decoder: Decoder, kind: Kind = Kind.F32, change: Callable[[dict[str, Any]], None] | None = None
+    path: Path,
+    decoder: Decoder,
+    kind: Kind = Kind.F32,
+    change: Callable[[dict[str, Any]], None] | None = None,
+    more: Mapping[str, np.ndarray[Any, np.dtype[np.float32]]] | None = None,
 ) -> Path:
-    """What llama.cpp's converter would write: its names, its row order of q and k, its metadata."""
+    """What llama.cpp's converter would write: its names, its row order of q and k, its metadata; `more` tensors."""
     config = decoder.config
     writer = GGUFWriter(path, "llama")
     metadata: dict[str, Any] = {
@@ -92,6 +96,8 @@ def write_gguf(
             values = values.reshape(heads, 2, config.head_dim // 2, -1).swapaxes(1, 2).reshape(values.shape)
         stored = kind if values.ndim == 2 else Kind.F32
         writer.add_tensor(f"{target}.weight", quantize(np.ascontiguousarray(values), stored), raw_dtype=stored)
+    for name, values in (more or {}).items():
+        writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -170,7 +176,7 @@ def test_digits_are_split_as_smollm_splits_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("llama.rope.scaling.type", "yarn", "RoPE without scaling, but found 'yarn'"),
+        ("llama.rope.scaling.type", "yarn", "RoPE scaling none or linear.* but found 'yarn'"),
         ("llama.rope.dimension_count", 4, "found 4 dimensions"),
         ("llama.block_count", 3, r"blk\.2\.attn_norm\.weight, but it is missing"),
         ("llama.block_count", 2**31, "layers, but found"),
