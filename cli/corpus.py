@@ -44,11 +44,14 @@ def build_command(
         _show_plan(config, base, json_output)
         return
     out = required_out(out)
-    from castline.corpus.build import build_corpus
+    from castline.corpus.workers import Workers
 
-    if engine == "local":
-        workers = workers or len(os.sched_getaffinity(0))
-    summary = build_corpus(config, out, base=base, workers=workers, engine=engine, force=force, max_bad=max_bad)
+    with Workers((workers or len(os.sched_getaffinity(0))) if engine == "local" else 1) as pool:
+        pool.start()  # before the imports here: workers take as long for theirs
+        from castline.corpus.build import build_corpus
+
+        shared = pool if engine == "local" else workers
+        summary = build_corpus(config, out, base=base, workers=shared, engine=engine, force=force, max_bad=max_bad)
     if summary.reused:
         note(f"{out} holds the corpus of this recipe: reused")
     for stage, count in summary.resumed.items():

@@ -7,7 +7,9 @@ The manifest is written last, so a directory with a manifest is complete. An int
 where it stopped, and gives the same bytes as one that was never interrupted.
 """
 
+import contextlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +28,7 @@ from castline.corpus.long_context.select import FOLDER as LONG_CONTEXT
 from castline.corpus.long_context.select import check_scorer, measure_long_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
 from castline.corpus.pack import pack_shards
-from castline.corpus.report import write_report
+from castline.corpus.report import look_at_tables, write_report
 from castline.corpus.sources import WORKSPACE, Task, make_tasks
 from castline.corpus.tokenization.existing import existing_files_hash
 from castline.corpus.tokenization.fertility import NAME as FERTILITY
@@ -57,7 +59,7 @@ def build_corpus(
     out: Path,
     *,
     base: Path = Path(),
-    workers: int = 1,
+    workers: int | Workers = 1,
     engine: Engine = "local",
     force: bool = False,
     max_bad: float | None = None,
@@ -68,7 +70,7 @@ def build_corpus(
         config: the recipe's corpus tables.
         out: the corpus directory.
         base: the folder that the sources' paths are relative to: the recipe's.
-        workers: how many processes (and, where a stage is one process, threads).
+        workers: how many processes (and, where a stage is one process, threads), or a pool that the caller has entered.
         engine: processes of this machine, or a Ray cluster (where 0 `workers` are all its processors).
         force: replace a finished corpus of another recipe; what has not changed is still not done again.
         max_bad: for every source, instead of its own `max_bad`.
@@ -87,7 +89,9 @@ def build_corpus(
     finished = _finished(config, base, tasks, annotators, earlier, workspace, force)
     if finished is not None:
         return CorpusSummary(out, finished, reused=True, resumed={})
-    with workspace.locked(), _workers(engine, workers, workspace) as pool:
+    named = identities(annotators)
+    with workspace.locked(), _pool(engine, workers, workspace) as pool, ThreadPoolExecutor(1) as aside:
+        pool.start()
         for name in (manifests.NAME, manifests.DECIDED):
             (out / name).unlink(missing_ok=True)
         workspace.keep_only("shards", ())
@@ -102,35 +106,38 @@ def build_corpus(
         decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}
         workspace.keep_only("decisions", (f"{name}.parquet" for name in decisions))
         selected = pack_repositories(parts, config, workspace, pool)
-        tokenizer = _tokenizer(selected, config, base, workspace, decisions)
+        tables = aside.submit(look_at_tables, out, config, named)  # read while the workers encode
+        tokenizer = _tokenizer(selected, config, base, workspace, decisions, pool)
         depends_on = [sha256_file(out / "tokenizer.json"), tokenizer.eos_id, decisions]
         encode_documents(selected, tokenizer.eos_id, workspace, depends_on, pool)
         kinds: dict[str, str] = {source.name: source.kind for source in config.sources}
         fertility = write_fertility(out, selected, kinds, tokenizer)
         measure_long_documents(selected, config, base, tokenizer.vocab_size, workspace, depends_on, pool)
-        packed = pack_shards(out, selected, config, tokenizer)
+        packed = pack_shards(out, selected, config, tokenizer, pool)
         manifest = manifests.new_manifest(
             config,
             manifests.account(config, results, outcomes, selected, packed.tokens),
-            tokenizer=asdict(tokenizer) | {"fertility": fertility},
+            tokenizer=asdict(tokenizer) | fertility,
             mixture=packed.mixture,
             long_context={"scorer": scorer, "sources": packed.long_context} if scorer else None,
-            annotators=identities(annotators),
+            annotators=named,
             against=against(earlier),
             files=_file_hashes(out, parts, selected, decisions, duplicates),
         )
-        write_report(out, manifest)
+        write_report(out, manifest, tables.result())
         write_json(out / manifests.NAME, manifest)
         shutil.rmtree(out / TOKENS, ignore_errors=True)
     return CorpusSummary(out, manifest, reused=False, resumed=dict(workspace.resumed))
 
 
-def _workers(engine: Engine, count: int, workspace: Workspace) -> Workers:
+def _pool(engine: Engine, workers: int | Workers, workspace: Workspace) -> contextlib.AbstractContextManager[Workers]:
+    if isinstance(workers, Workers):
+        return contextlib.nullcontext(workers)
     if engine == "local":
-        return Workers(count)
+        return Workers(workers)
     from castline.corpus.ray_workers import RayWorkers
 
-    return RayWorkers(count, workspace.folder)
+    return RayWorkers(workers, workspace.folder)
 
 
 def _check_folder(out: Path) -> None:
@@ -190,7 +197,12 @@ def _check_outcomes(outcomes: dict[str, Outcome]) -> None:
 
 
 def _tokenizer(
-    parts: list[Part], config: CorpusConfig, base: Path, workspace: Workspace, decisions: dict[str, str]
+    parts: list[Part],
+    config: CorpusConfig,
+    base: Path,
+    workspace: Workspace,
+    decisions: dict[str, str],
+    pool: Workers,
 ) -> TokenizerInfo:
     out = workspace.out
     existing = _existing_tokenizer(config, base)
@@ -205,7 +217,7 @@ def _tokenizer(
     if stored is not None:
         return TokenizerInfo(**stored)
     chat = any(source.kind == "chat" for source in config.sources)
-    info = make_tokenizer(out, parts, config.tokenizer, existing, chat)
+    info = make_tokenizer(out, parts, config.tokenizer, existing, chat, pool)
     workspace.save("tokenizer", key, asdict(info), [out / name for name in TOKENIZER_FILES if (out / name).is_file()])
     return info
 

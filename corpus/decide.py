@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from castline.corpus.duplicates import CLUSTERS
 from castline.corpus.duplicates.keep import Integers, columns_needed, preferences, representatives
 from castline.corpus.rules.apply import PASSED, Flags, Floats, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
-from castline.corpus.tables import count_rows, few_strings, fixed_width, read_table, write_table
+from castline.corpus.tables import few_strings, fixed_width, read_table, rows_and_columns, strings, write_table
 from castline.errors import DataError
 
 Ids = npt.NDArray[np.bytes_]
@@ -73,17 +72,17 @@ class Decisions:
         known = pa.array(self.known[rows])
         earlier = self.earlier.slice(rows.start, rows.stop - rows.start)
         stays = self.stays[rows]
-        duplicate_of = _strings(np.where(stays >= 0, self.ids[stays], b""))
+        duplicate_of = strings(np.where(stays >= 0, self.ids[stays], b""))
         return pa.table(
             {
-                "id": _strings(self.ids[rows]),
+                "id": strings(self.ids[rows]),
                 "kept": self.kept[rows],
                 "rule": _category(self.rule[rows]),
                 "value": pa.array(self.value[rows], from_pandas=True),
                 "threshold": pa.array(self.threshold[rows], from_pandas=True),
                 "duplicate_of": pc.if_else(known, earlier["earlier"].combine_chunks(), duplicate_of),
                 "earlier_corpus": pc.if_else(known, earlier["earlier_corpus"].combine_chunks(), "").dictionary_encode(),
-                "cluster": _strings(self.ids[self.named[rows]]),
+                "cluster": strings(self.ids[self.named[rows]]),
                 "split": _category(self.split[rows]),
                 "quality": _category(self.quality[rows]),
                 "repeats": self.repeats[rows],
@@ -183,8 +182,11 @@ def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
         raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
     columns = ["source", "kind", "language", "bytes"]
     columns += ["path"] if any(source.repository != "none" for source in config.sources) else []
+    compared = columns_needed(config.dedup)
+    wanted = {"id", "content_hash", config.code.score, *columns, *compared, *config.rules.columns()}
     paths = [out / "measurements" / name for name in names]
-    documents = dict(zip(names, map(count_rows, paths), strict=True))
+    shapes = [rows_and_columns(path) for path in paths]
+    documents = {name: rows for name, (rows, _) in zip(names, shapes, strict=True)}
     count = sum(documents.values())
     # Arrays of the whole length are filled part by part: joining small ones would need the room twice.
     ids, contents = np.empty(count, "S32"), np.empty(count, "V16")
@@ -192,15 +194,15 @@ def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
     value, threshold, score = np.empty(count), np.empty(count), np.empty(count)
     described, preferable = [], []
     start = 0
-    for path in paths:
-        table = read_table(path)
+    for path, (_, there) in zip(paths, shapes, strict=True):
+        table = read_table(path, [name for name in there if name in wanted])
         rows = slice(start, start + len(table))
         rule[rows], value[rows], threshold[rows] = apply_rules(table, config.rules)
         ids[rows] = fixed_width(table["id"], "S32")
         contents[rows] = fixed_width(table["content_hash"], "V16")
         score[rows] = scores(table, config.code)
         described.append(table.select(columns))
-        preferable.append(table.select([name for name in columns_needed(config.dedup) if name in table.column_names]))
+        preferable.append(table.select([name for name in compared if name in table.column_names]))
         start = rows.stop
     return _Measured(
         documents=documents,
@@ -254,7 +256,3 @@ def _outcome(rule: Names, kept: Flags, split: Names, mine: Flags) -> Outcome:
 
 def _category(values: Names) -> pa.DictionaryArray:
     return pa.array(values, pa.string()).dictionary_encode()
-
-
-def _strings(values: npt.NDArray[Any]) -> pa.Array:
-    return pc.cast(pa.array(values, pa.binary()), pa.string())

@@ -1,11 +1,11 @@
 """The fifth stage: the selected documents as tokens, part by part, where the shards are then made from.
 
-`.castline/tokens/TASK-PART.tokens` holds the tokens of a part's selected documents in order, each with the
-end-of-text token behind it; `.castline/tokens/TASK-PART.npy` two numbers per document (int64): its tokens,
-and its bytes in tokens that are pieces of characters. Both go when the corpus is finished.
+`.castline/tokens/` has the files of `TokenFiles` for every part, until the corpus is finished. The tokens are those of
+its selected documents in order, each with the end-of-text token behind it.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,19 @@ import numpy as np
 
 from castline.corpus.documents import Document
 from castline.corpus.measure import Part
-from castline.corpus.selected import selected_documents
+from castline.corpus.selected import selected_documents, selected_table
 from castline.corpus.shards import token_dtype
 from castline.corpus.sources import WORKSPACE
+from castline.corpus.split import TRAIN
+from castline.corpus.tables import few_strings
+from castline.corpus.tokenization.characters import CODE_POINTS, count_characters, sparse
 from castline.corpus.tokenization.encoder import TextEncoder
 from castline.corpus.workers import Workers
 from castline.corpus.workspace import Workspace
 from castline.files import atomic_write, sha256_file
 from castline.progress import progress
 
-FORMAT = 2
+FORMAT = 3
 FOLDER = f"{WORKSPACE}/tokens"
 BATCH = 1024
 
@@ -54,13 +57,27 @@ def encode_documents(parts: list[Part], eos_id: int, workspace: Workspace, depen
         jobs = [_Job(part, workspace.out, sha256, eos_id) for part in todo]
         for number, _ in workers.run(_run, jobs):
             name = todo[number].name
-            workspace.save(f"encode/{name}", keys[name], {}, token_files(workspace.out, name))
+            workspace.save(f"encode/{name}", keys[name], {}, TokenFiles.of(workspace.out, name))
             advance(todo[number].documents)
 
 
-def token_files(out: Path, part: str) -> tuple[Path, Path]:
-    """The files with a part's tokens and with the counts of its documents."""
-    return out / FOLDER / f"{part}.tokens", out / FOLDER / f"{part}.npy"
+@dataclass(frozen=True)
+class TokenFiles:
+    """The files with a part's tokens, the counts of its documents, and the characters of those to train on."""
+
+    tokens: Path
+    counts: Path  # shape [documents, 2]: tokens with the one that ends it, bytes in tokens that are no whole characters
+    characters: Path  # as characters.sparse gives them
+
+    @classmethod
+    def of(cls, out: Path, part: str) -> "TokenFiles":
+        """Those of the part of this name."""
+        folder = out / FOLDER
+        return cls(folder / f"{part}.tokens", folder / f"{part}.counts.npy", folder / f"{part}.characters.npy")
+
+    def __iter__(self) -> Iterator[Path]:
+        """All of them."""
+        return iter((self.tokens, self.counts, self.characters))
 
 
 @functools.cache
@@ -71,22 +88,30 @@ def _encoder(path: Path, sha256: str, eos_id: int) -> TextEncoder:
 def _run(job: _Job) -> None:
     encoder = _encoder(job.out / "tokenizer.json", job.tokenizer_sha256, job.eos_id)
     dtype = token_dtype(encoder.tokenizer.vocab_size)
-    counts: list[tuple[int, int]] = []
-    tokens_path, counts_path = token_files(job.out, job.part.name)
-    with atomic_write(tokens_path) as file:
+    end = np.array([encoder.eos_id], dtype)
+    train = few_strings(selected_table(job.out, job.part, ["split"])["split"]) == TRAIN
+    counts = np.empty((len(train), 2), "<i8")
+    characters = np.zeros(CODE_POINTS, np.int64)
+    files = TokenFiles.of(job.out, job.part.name)
+    done = 0
+    with atomic_write(files.tokens) as file:
         for batch in _batches(job.out, job.part):
-            for tokens in encoder(batch):
-                file.write(np.append(tokens, np.uint32(encoder.eos_id)).astype(dtype).tobytes())
-                counts.append((len(tokens) + 1, int(encoder.partial_bytes[tokens].sum())))
-    with atomic_write(counts_path) as file:
-        np.save(file, np.array(counts, dtype="<i8").reshape(-1, 2))
+            encoded = encoder(batch)
+            rows = slice(done, done + len(batch))
+            counts[rows, 0] = [len(tokens) + 1 for tokens in encoded]
+            tokens = np.concatenate([piece for tokens in encoded for piece in (tokens.astype(dtype), end)])
+            ends = np.cumsum(encoder.partial_bytes[tokens])[np.cumsum(counts[rows, 0]) - 1]
+            counts[rows, 1] = np.diff(ends, prepend=0)
+            file.write(tokens.data)
+            chosen = zip(batch, train[rows], strict=True)
+            count_characters((document.text for document, is_train in chosen if is_train), characters)
+            done = rows.stop
+    for path, values in ((files.counts, counts), (files.characters, sparse(characters).astype("<i8"))):
+        with atomic_write(path) as file:
+            np.save(file, values)
 
 
 def _batches(out: Path, part: Part) -> Iterator[list[Document]]:
-    batch = []
-    for document in selected_documents(out, part):
-        batch.append(document)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch
+    documents = selected_documents(out, part)
+    while batch := list(itertools.islice(documents, BATCH)):
+        yield batch

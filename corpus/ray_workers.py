@@ -74,6 +74,9 @@ class RayWorkers(Workers):
     ) -> None:
         self._disconnect()
 
+    def start(self) -> None:
+        """Nothing: Ray starts processes when there are tasks."""
+
     def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
         """Run `function` on every task; yields (number of the task, result) as they are done, in any order.
 

@@ -5,35 +5,39 @@ kept and dropped, and the mixture. The same corpus gives the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from castline.corpus.annotate.findings import annotation_columns, evaluation_records, findings
-from castline.corpus.code.classes import scores
-from castline.corpus.code.report import code_classes
+from castline.corpus.annotate.findings import EvaluationRecord, Finding, evaluation_records, findings
+from castline.corpus.code.report import LanguageClasses, code_classes
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import DUPLICATES
 from castline.corpus.documents import read_documents
-from castline.corpus.duplicates.summary import summarise
+from castline.corpus.duplicates.summary import DuplicatesSummary, summarise
 from castline.corpus.histogram import Histogram, histogram
+from castline.corpus.histograms import histograms, title
 from castline.corpus.long_context.config import LongContextConfig
 from castline.corpus.long_context.select import checks, long_documents
 from castline.corpus.manifest import read_account
-from castline.corpus.rules.apply import PASSED, Flags, rules_by_group
-from castline.corpus.rules.rule_set import Bounds, Rule
-from castline.corpus.tables import read_table
+from castline.corpus.rules.apply import PASSED
+from castline.corpus.rules.rule_set import Bounds
+from castline.corpus.tables import few_strings, fixed_width, read_table
 from castline.files import write_text
 from castline.recipe import parse
+
+Integers = npt.NDArray[np.int64]
 
 NAME = "report.html"
 SAMPLES = 3
 EXCERPT = 600
+DECIDED = ("rule", "value", "threshold", "duplicate_of", "earlier_corpus")
 
 
 @dataclass(frozen=True)
@@ -60,20 +64,54 @@ class Sample:
     excerpt: str
 
 
-def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
+@dataclass(frozen=True)
+class Tables:
+    """What the report shows of the tables of a corpus that is decided."""
+
+    samples: dict[str, list[Sample]]  # by rule; of what was kept under `PASSED`
+    findings: list[Finding]
+    duplicates: DuplicatesSummary
+    evaluation_records: list[EvaluationRecord]
+    histograms: dict[str, list[Histogram]]
+    code: list[LanguageClasses]
+
+
+def look_at_tables(out: Path, config: CorpusConfig, annotators: dict[str, Any]) -> Tables:
+    """Read what the report shows and what later stages do not change: a build does it while documents are encoded.
+
+    Args:
+        out: the corpus directory.
+        config: of the corpus.
+        annotators: as the manifest names them.
+
+    Raises:
+        DataError: a table is missing or damaged.
+    """
+    manifest = {"annotators": annotators}
+    return Tables(
+        samples=_samples(out),
+        findings=findings(out, manifest),
+        duplicates=summarise(out, config.dedup.threshold),
+        evaluation_records=evaluation_records(out, manifest),
+        histograms=histograms(out, config, manifest),
+        code=code_classes(out),
+    )
+
+
+def write_report(out: Path, manifest: dict[str, Any] | None = None, tables: Tables | None = None) -> Path:
     """Write `report.html` into the corpus directory and return its path.
 
     Args:
         out: the corpus directory.
         manifest: its manifest, where that is not written yet.
+        tables: what `look_at_tables` found, where that is known.
 
     Raises:
         DataError: `out` holds no finished corpus, or a part of it is damaged.
     """
     manifest = read_account(out) if manifest is None else manifest
     config = parse(CorpusConfig, manifest["recipe"], f"the manifest of {out}")
-    decisions = _Decisions(out)
-    samples = decisions.samples()
+    tables = tables or look_at_tables(out, config, manifest.get("annotators", {}))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -86,14 +124,14 @@ def write_report(out: Path, manifest: dict[str, Any] | None = None) -> Path:
         manifest={"tokenizer": None, "mixture": None, "long_context": None, **manifest},
         funnel=funnel(manifest["totals"]),
         rules=Counter(manifest["totals"]["dropped"]).most_common(),
-        findings=findings(out, manifest),
-        duplicates=summarise(out, config.dedup.threshold),
-        evaluation_records=evaluation_records(out, manifest),
-        histograms=_histograms(out, config, manifest) | _long_context_histograms(out, config),
-        code=code_classes(out),
+        findings=tables.findings,
+        duplicates=tables.duplicates,
+        evaluation_records=tables.evaluation_records,
+        histograms=tables.histograms | _long_context_histograms(out, config),
+        code=tables.code,
         code_config=config.code,
-        dropped={rule: found for rule, found in samples.items() if rule != PASSED},
-        kept_samples=samples.get(PASSED, []),
+        dropped={rule: found for rule, found in tables.samples.items() if rule != PASSED},
+        kept_samples=tables.samples.get(PASSED, []),
     )
     write_text(out / NAME, page)
     return out / NAME
@@ -103,7 +141,7 @@ def funnel(totals: dict[str, Any]) -> list[Step]:
     """From everything that was read to what is kept: rejects, each rule set, duplicates."""
     losses: dict[str, int] = {"rejected": sum(totals["rejected"].values())}
     for rule, count in totals["dropped"].items():
-        label = "duplicates" if rule in DUPLICATES else _title(rule)
+        label = "duplicates" if rule in DUPLICATES else title(rule)
         losses[label] = losses.get(label, 0) + count
     duplicates = losses.pop("duplicates", 0)
     left = totals["read"]
@@ -121,80 +159,50 @@ def format_number(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3g}"
 
 
-class _Decisions:
-    """Decisions and identities of all documents, in reading order."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        self._parts = sorted(path.stem for path in (out / "decisions").glob("*.parquet"))
-        tables = [read_table(out / "decisions" / f"{part}.parquet") for part in self._parts]
-        self._ends = np.cumsum([len(table) for table in tables])
-        self._table = pa.concat_tables(tables)
-
-    def samples(self) -> dict[str, list[Sample]]:
-        """A few documents for every rule, and of those that were kept under `PASSED`: the smallest ids."""
-        ids = np.array(self._table["id"].to_pylist())
-        rules = np.array(self._table["rule"].to_pylist())
-        chosen: list[int] = []
-        for rule in np.unique(rules):
+def _samples(out: Path) -> dict[str, list[Sample]]:
+    """A few documents for every rule, and of those that were kept under `PASSED`: the smallest ids."""
+    smallest: dict[str, list[tuple[bytes, str, int]]] = {}
+    for path in sorted((out / "decisions").glob("*.parquet")):
+        table = read_table(path, ["id", "rule"])
+        ids, rules = fixed_width(table["id"], "S32"), few_strings(table["rule"])
+        for rule in set(rules.tolist()):
             rows = np.flatnonzero(rules == rule)
-            chosen += rows[np.argsort(ids[rows])[: SAMPLES * (4 if rule == PASSED else 1)]].tolist()
-        result: dict[str, list[Sample]] = {}
-        for sample in self._read(sorted(chosen)):
-            result.setdefault(sample.rule, []).append(sample)
-        return dict(sorted(result.items()))
+            count = SAMPLES * (4 if rule == PASSED else 1)
+            found = smallest.get(rule, []) + [(ids[row], path.stem, row) for row in _smallest(ids, rows, count)]
+            smallest[rule] = sorted(found)[:count]
+    chosen = {(part, row) for found in smallest.values() for _, part, row in found}
+    result: dict[str, list[Sample]] = {}
+    for sample in _read(out, chosen):
+        result.setdefault(sample.rule, []).append(sample)
+    return dict(sorted(result.items()))
 
-    def _read(self, rows: list[int]) -> Iterable[Sample]:
-        for part, end, start in zip(self._parts, self._ends, [0, *self._ends], strict=False):
-            wanted = [row for row in rows if start <= row < end]
-            if not wanted:
-                continue
-            documents = read_documents(
-                self._out / "documents" / f"{part}.jsonl.zst", {int(row - start) for row in wanted}
+
+def _smallest(ids: npt.NDArray[np.bytes_], rows: Integers, count: int) -> list[int]:
+    """The rows of the smallest ids, without sorting all."""
+    if len(rows) > count:
+        beginnings = ids[rows].view(">u8")[::4]
+        rows = rows[beginnings <= np.partition(beginnings, count)[count]]
+    return rows[np.argsort(ids[rows])[:count]].tolist()  # type: ignore[no-any-return]
+
+
+def _read(out: Path, chosen: set[tuple[str, int]]) -> Iterator[Sample]:
+    for part in sorted({part for part, _ in chosen}):
+        rows = sorted(row for other, row in chosen if other == part)
+        documents = read_documents(out / "documents" / f"{part}.jsonl.zst", set(rows))
+        decisions = read_table(out / "decisions" / f"{part}.parquet", DECIDED).take(pa.array(rows)).to_pylist()
+        for document, decision in zip(documents, decisions, strict=True):
+            excerpt = document.text[:EXCERPT] + ("…" if len(document.text) > EXCERPT else "")
+            yield Sample(
+                document.id,
+                document.source,
+                document.path,
+                decision["rule"],
+                decision["value"],
+                decision["threshold"],
+                decision["duplicate_of"],
+                decision["earlier_corpus"],
+                excerpt,
             )
-            for row, document in zip(wanted, documents, strict=True):
-                decision = self._table.slice(row, 1).to_pylist()[0]
-                excerpt = document.text[:EXCERPT] + ("…" if len(document.text) > EXCERPT else "")
-                yield Sample(
-                    document.id,
-                    document.source,
-                    document.path,
-                    decision["rule"],
-                    decision["value"],
-                    decision["threshold"],
-                    decision["duplicate_of"],
-                    decision["earlier_corpus"],
-                    excerpt,
-                )
-
-
-def _histograms(out: Path, config: CorpusConfig, manifest: dict[str, Any]) -> dict[str, list[Histogram]]:
-    """For every rule set that looked at documents, the histograms of its measurements.
-
-    And of the scores of annotators that no rule bounds: to choose thresholds by.
-    """
-    table = pa.concat_tables([read_table(path) for path in sorted((out / "measurements").glob("*.parquet"))])
-    rows: dict[Rule, Flags] = {}
-    for group, rules in rules_by_group(table, config.rules):
-        for rule in rules:
-            rows[rule] = rows.get(rule, np.zeros(len(table), dtype=bool)) | group
-    result: dict[str, list[Histogram]] = {}
-    for rule, chosen in rows.items():
-        values = table[rule.measurement].to_numpy()[chosen]
-        values = values[~np.isnan(values.astype(np.float64))]
-        if not len(values):
-            continue
-        result.setdefault(_title(rule.name), []).append(histogram(rule.measurement, values, rule.bounds))
-    score = scores(table, config.code)
-    score = score[~np.isnan(score)]
-    if len(score):
-        result["code"] = [histogram(config.code.score, score, Bounds(min=config.code.low))]
-    bounded = {rule.measurement for rule in rows} | {config.code.score}
-    for name in annotation_columns(manifest, {"float64"}):
-        values = table[name].drop_null().to_numpy()
-        if name not in bounded and len(values):
-            result.setdefault("scores without a threshold", []).append(histogram(name, values, Bounds()))
-    return result
 
 
 def _long_context_histograms(out: Path, config: CorpusConfig) -> dict[str, list[Histogram]]:
@@ -209,8 +217,3 @@ def _long_context_histograms(out: Path, config: CorpusConfig) -> dict[str, list[
         title: [histogram(name, np.array(found), bounds) for (name, bounds), found in of_source.items()]
         for title, of_source in values.items()
     }
-
-
-def _title(rule: str) -> str:
-    """The name of a rule's set, for people: "gopher quality"."""
-    return rule.partition(".")[0].replace("_", " ")

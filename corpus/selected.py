@@ -4,7 +4,7 @@ A part is the one or the other as a whole, because a source's files are packed a
 alike: a table with a row per selected document, and their texts in the same order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +16,26 @@ from castline.corpus.measure import Part
 from castline.corpus.tables import read_table
 
 PACKED = "packed"  # the folder of packed documents: NAME.jsonl.zst, and NAME.parquet with a row for each
-_MEASURED = ["id", "language", "bytes"]
-_DECIDED = ["kept", "split", "repeats"]
+COLUMNS = ("id", "language", "bytes", "split", "repeats")
+_MEASURED = ("id", "language", "bytes", "words", "characters")
 
 
-def selected_table(out: Path, part: Part) -> pa.Table:
-    """The selected documents of a part: `id`, `language`, `bytes`, `split` and `repeats` (times read per pass)."""
+def selected_table(out: Path, part: Part, columns: Sequence[str] = COLUMNS) -> pa.Table:
+    """The selected documents of a part: `id`, `language`, `bytes`, `split` and `repeats` (times read per pass).
+
+    Or some of these `columns`; of a part that is not packed also `words` and `characters`.
+    """
     if part.packed:
-        return read_table(out / PACKED / f"{part.name}.parquet", [*_MEASURED, "split", "repeats"])
-    measured = read_table(out / "measurements" / f"{part.name}.parquet", _MEASURED)
-    decided = read_table(out / "decisions" / f"{part.name}.parquet", _DECIDED)
-    for name in ("split", "repeats"):
-        measured = measured.append_column(name, decided[name])
-    return measured.filter(decided["kept"])
+        return read_table(out / PACKED / f"{part.name}.parquet", columns)
+    measured = [name for name in columns if name in _MEASURED]
+    decided = [name for name in columns if name not in _MEASURED]
+    table = read_table(out / "decisions" / f"{part.name}.parquet", [*decided, "kept"])
+    kept = table["kept"]
+    found = {name: table[name] for name in decided}
+    if measured:
+        table = read_table(out / "measurements" / f"{part.name}.parquet", measured)
+        found |= {name: table[name] for name in measured}
+    return pa.table({name: found[name] for name in columns}).filter(kept)
 
 
 def selected_documents(out: Path, part: Part, split: str | None = None) -> Iterator[Document]:

@@ -12,7 +12,6 @@ within the shard; the rows lie end to end, so they cover every token. With a mix
 document has several rows; one that was cut to meet a token budget has fewer tokens than its text.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from castline.corpus.tables import read_table, write_table
+from castline.corpus.tables import read_table
 from castline.errors import DataError, RecipeError
-from castline.files import atomic_write, read_json, sha256_file, write_json
+from castline.files import read_json, write_json
 
 SCHEMA_VERSION = 1
 HELD_OUT = "held_out/"
@@ -65,57 +64,6 @@ class DocumentSpan:
     language: str
     start: int
     end: int
-
-
-class ShardWriter:
-    """Writes the documents of one split, in order, into shards of at most `shard_tokens` tokens.
-
-    A single document longer than that gets a shard of its own. Call `finish` at the end; it returns what the
-    manifest must say.
-    """
-
-    def __init__(self, root: Path, split: str, dtype: np.dtype[Any], shard_tokens: int) -> None:
-        """`root` is the `shards` folder, `split` is a phase, or "held_out/<source>"."""
-        self._root = root
-        self._split = split
-        self._dtype = dtype
-        self._shard_tokens = shard_tokens
-        self._written: list[ShardInfo] = []
-        self._pieces: list[npt.NDArray[Any]] = []
-        self._rows: list[tuple[str, str, str, int, int]] = []
-        self._size = 0
-
-    def add(self, tokens: npt.NDArray[Any], document_id: str, source: str, language: str) -> None:
-        """Append one document; `tokens` (one-dimensional, not empty) ends with the end-of-text token."""
-        if self._rows and self._size + len(tokens) > self._shard_tokens:
-            self._flush()
-        self._pieces.append(tokens.astype(self._dtype))
-        self._rows.append((document_id, source, language, self._size, self._size + len(tokens)))
-        self._size += len(tokens)
-
-    def finish(self) -> list[ShardInfo]:
-        """Write what is left and return the shards in order."""
-        if self._rows:
-            self._flush()
-        return self._written
-
-    def _flush(self) -> None:
-        name = f"{self._split}/{len(self._written):05d}"
-        hashed = hashlib.sha256()
-        with atomic_write(self._root / f"{name}.tokens") as file:
-            for piece in self._pieces:
-                data = piece.tobytes()
-                hashed.update(data)
-                file.write(data)
-        columns = [
-            pa.array(column, field.type)
-            for column, field in zip(zip(*self._rows, strict=True), INDEX_SCHEMA, strict=True)
-        ]
-        index = self._root / f"{name}.index.parquet"
-        write_table(index, pa.Table.from_arrays(columns, schema=INDEX_SCHEMA))
-        info = ShardInfo(name, len(self._rows), self._size, hashed.hexdigest(), sha256_file(index))
-        self._written.append(info)
-        self._pieces, self._rows, self._size = [], [], 0
 
 
 def write_manifest(

@@ -1,6 +1,7 @@
 """Parquet tables of a corpus: written atomically and the same bytes every time, read with a clear error."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +27,33 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
+    with _opened(path) as file:
+        there = set(file.schema_arrow.names)
+        missing = [name for name in columns or () if name not in there]
+        if missing:
+            raise DataError(f"{path}: expected a column '{missing[0]}', but there is none")
+        return file.read(columns)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            missing = [name for name in columns or () if name not in file.schema_arrow.names]
-            if missing:
-                raise DataError(f"{path}: expected a column '{missing[0]}', but there is none")
-            return file.read(columns)
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"{path}: expected a table that castline wrote, but found: {error}; build the corpus again with --force"
         ) from error
 
 
-def count_rows(path: Path) -> int:
-    """How many rows a table has.
+def rows_and_columns(path: Path) -> tuple[int, list[str]]:
+    """How many rows a table has, and the names of its columns.
 
     Raises:
         DataError: the file is missing or damaged.
     """
-    return len(read_table(path, ()))
+    with _opened(path) as file:
+        return file.metadata.num_rows, file.schema_arrow.names
 
 
 def few_strings(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
@@ -64,3 +73,10 @@ def fixed_width(column: pa.ChunkedArray, dtype: str) -> npt.NDArray[Any]:
         values = pc.cast(pc.cast(chunk, pa.binary()), pa.binary(width))
         parts.append(np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * width))
     return np.concatenate(parts)
+
+
+def strings(values: npt.NDArray[Any]) -> pa.Array:
+    """The column of an array of bytes ("S32") or of string objects."""
+    return (
+        pa.array(values, pa.string()) if values.dtype == object else pc.cast(pa.array(values, pa.binary()), pa.string())
+    )

@@ -1,11 +1,14 @@
 """A pool of local processes for tasks that write their own files and return a small result."""
 
+import importlib
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -18,6 +21,9 @@ from castline.errors import DeviceError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+STAGES = ("castline.corpus.measure", "castline.corpus.duplicates.index", "castline.corpus.encode")
+_AHEAD = 2  # tasks per process that are handed out at a time
 
 
 class Workers:
@@ -41,15 +47,21 @@ class Workers:
     ) -> None:
         if self._executor is None:
             return
-        if kind is not None:
-            for process in self._processes:
-                process.terminate()
+        for process in self._processes:  # none has a task that matters: they need not take their leave
+            process.terminate()
         self._executor.shutdown(cancel_futures=True)
+
+    def start(self) -> None:
+        """Start the processes now, so that they import what stages need while this one does something else."""
+        if self.count > 1 and self._executor is None:
+            for _ in range(self.count):
+                self._submit(_import_all, STAGES)
 
     def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
         """Run `function` on every task; yields (number of the task, result) as they are done, in any order.
 
-        A single task runs right here. Otherwise `function` and the tasks are pickled into fresh processes.
+        A single task runs right here. Otherwise `function` and the tasks are pickled into fresh processes, each task
+        when its turn is near.
 
         Raises:
             DeviceError: a worker was killed, most often by the kernel for lack of memory.
@@ -58,24 +70,32 @@ class Workers:
             for number, task in enumerate(tasks):
                 yield number, function(task)
             return
+        waiting = iter(enumerate(tasks))
+        running: dict[Future[R], int] = {}
         try:
-            futures = self._submit(function, tasks)
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while True:
+                for number, task in itertools.islice(waiting, _AHEAD * self.count - len(running)):
+                    running[self._submit(function, task)] = number
+                if not running:
+                    return
+                for future in wait_for(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
         except BrokenProcessPool:
             raise DeviceError(
                 "a worker process was killed, most often for lack of memory; run again with fewer --workers "
                 "(finished work is kept)"
             ) from None
 
-    def _submit(self, function: Callable[[T], R], tasks: Sequence[T]) -> dict[Future[R], int]:
+    def _submit(self, function: Callable[[T], R], task: T) -> Future[R]:
+        if self._executor is not None and len(self._processes) == self.count:
+            return self._executor.submit(function, task)
         others = set(multiprocessing.active_children())
-        with _interrupts_held():
+        with _interrupts_held():  # this starts a process
             try:
                 if self._executor is None:
                     context = multiprocessing.get_context("spawn")
                     self._executor = ProcessPoolExecutor(self.count, context, initializer=_end_with_parent)
-                return {self._executor.submit(function, task): number for number, task in enumerate(tasks)}
+                return self._executor.submit(function, task)
             finally:
                 self._processes |= set(multiprocessing.active_children()) - others
 
@@ -110,3 +130,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _import_all(modules: tuple[str, ...]) -> None:
+    for module in modules:
+        importlib.import_module(module)

@@ -51,23 +51,30 @@ class Workspace:
 
     def load(self, step: str, key: Any) -> Any:
         """The result of a step that was finished with this key and whose files are there, else None."""
-        if not self.is_done(step, key):
+        marker = self._finished(step, key)
+        if marker is None:
             return None
         self.resumed[step.partition("/")[0]] += 1
-        return read_json(self._marker(step))["result"]
+        return marker["result"]
 
     def is_done(self, step: str, key: Any) -> bool:
         """Whether a step was finished with this key and its files are there."""
-        if not self._marker(step).is_file():
-            return False
-        marker = read_json(self._marker(step))
-        files = marker["files"].items()
-        return marker["key"] == sha256_json(key) and all(_size(self.out / name) == size for name, size in files)
+        return self._finished(step, key) is not None
+
+    def _finished(self, step: str, key: Any) -> Any:
+        path = self._marker(step)
+        try:
+            marker = read_json(path) if path.is_file() else None
+        except DataError:  # a power cut left it empty
+            return None
+        if marker is None or marker["key"] != sha256_json(key):
+            return None
+        return marker if all(_size(self.out / name) == size for name, size in marker["files"].items()) else None
 
     def save(self, step: str, key: Any, result: Any, files: Iterable[Path]) -> None:
         """Note that a step is finished: its result (JSON values), and the files it wrote under `out`."""
         sizes = {path.relative_to(self.out).as_posix(): _size(path) for path in files}
-        write_json(self._marker(step), {"key": sha256_json(key), "files": sizes, "result": result})
+        write_json(self._marker(step), {"key": sha256_json(key), "files": sizes, "result": result}, sync=False)
 
     def forget(self, steps: str) -> None:
         """Delete the markers of all steps whose names begin with `steps` and a slash."""

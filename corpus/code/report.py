@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from castline.corpus.code.classes import HIGH, LOW, MODERATE, TOO_LOW
 from castline.corpus.rules.apply import PASSED
-from castline.corpus.tables import read_table
+from castline.corpus.tables import few_strings, read_table
 
 LANGUAGES = 16  # that are shown; the rest is summed up
 
@@ -27,22 +27,23 @@ class LanguageClasses:
 
 def code_classes(out: Path) -> list[LanguageClasses]:
     """All code, and then language by language, the largest first; empty where there is none."""
-    tables = [_read(out, path.name) for path in sorted((out / "decisions").glob("*.parquet"))]
-    table = pa.concat_tables(tables)
-    if not len(table):
+    tables = [table for path in sorted((out / "decisions").glob("*.parquet")) for table in _read(out, path.name)]
+    if not sum(map(len, tables)):
         return []
-    languages, quality = (np.array(table[name].to_pylist(), dtype=object) for name in ("language", "quality"))
-    return list(_rows(languages, quality, table["bytes"].to_numpy()))
+    languages, quality = (
+        np.concatenate([few_strings(table[name]) for table in tables]) for name in ("language", "quality")
+    )
+    return list(_rows(languages, quality, np.concatenate([table["bytes"].to_numpy() for table in tables])))
 
 
-def _read(out: Path, name: str) -> pa.Table:
+def _read(out: Path, name: str) -> Iterator[pa.Table]:
+    """The language, size and class of the code in one part that passed the rules; nothing where there is no code."""
     decided = read_table(out / "decisions" / name, ["rule", "quality"])
-    measured = read_table(out / "measurements" / name, ["language", "bytes"])
-    quality = decided["quality"].cast(pa.string())
-    rule = np.array(decided["rule"].to_pylist(), dtype=object)
-    chosen = ((rule == PASSED) | (rule == TOO_LOW)) & (np.array(quality.to_pylist(), dtype=object) != "")
-    table = measured.append_column("quality", quality).filter(pa.array(chosen))
-    return table.set_column(0, "language", table["language"].cast(pa.string()))
+    rule, quality = few_strings(decided["rule"]), few_strings(decided["quality"])
+    chosen = ((rule == PASSED) | (rule == TOO_LOW)) & (quality != "")
+    if chosen.any():
+        measured = read_table(out / "measurements" / name, ["language", "bytes"])
+        yield measured.append_column("quality", decided["quality"]).filter(pa.array(chosen))
 
 
 def _rows(

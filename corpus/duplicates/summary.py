@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from castline.corpus.duplicates import CLUSTERS, PAIRS
 from castline.corpus.duplicates.keep import Integers
-from castline.corpus.tables import read_table
+from castline.corpus.tables import read_table, rows_and_columns
 
 LARGEST = 10
 STEPS = 6  # of similarities below 1
@@ -64,7 +65,7 @@ def summarise(out: Path, threshold: float) -> DuplicatesSummary:
         clusters=len(first),
         documents=int(sizes.sum()),
         similarities=_similarities(read_table(out / PAIRS, ["similarity"])["similarity"], threshold),
-        largest=list(_describe(out, cluster, zip(first[largest].tolist(), sizes[largest].tolist(), strict=True))),
+        largest=list(_describe(out, cluster, list(zip(first[largest].tolist(), sizes[largest].tolist(), strict=True)))),
     )
 
 
@@ -76,23 +77,33 @@ def _similarities(column: pa.ChunkedArray, threshold: float) -> list[Similaritie
     return [*steps, Similarities(1.0, 1.0, int((values == 1.0).sum()))]
 
 
-def _describe(out: Path, cluster: Integers, clusters: Iterable[tuple[int, int]]) -> Iterable[Cluster]:
-    names = sorted(path.name for path in (out / "decisions").glob("*.parquet"))
-    decisions = pa.concat_tables(
-        read_table(out / "decisions" / name, ["id", "kept", "duplicate_of", "earlier_corpus"]) for name in names
-    )
-    origins = pa.concat_tables(read_table(out / "measurements" / name, ["source", "path"]) for name in names)
-    kept = decisions["kept"].to_numpy()
-    of_earlier = pc.not_equal(decisions["earlier_corpus"].cast(pa.string()), "").to_numpy()
+def _describe(out: Path, cluster: Integers, clusters: list[tuple[int, int]]) -> Iterable[Cluster]:
+    """The clusters with these first documents and sizes; decisions are read part by part."""
+    origins: dict[int, dict[str, Any]] = {}
+    kept: dict[int, dict[str, Any]] = {}  # the decision about the member that stayed,
+    known: dict[int, dict[str, Any]] = {}  # or about the first one that an earlier corpus has
+    start = 0
+    for path in sorted((out / "decisions").glob("*.parquet")):
+        rows, _ = rows_and_columns(path)
+        mine = cluster[start : start + rows]
+        members = {first: found for first, _ in clusters if len(found := np.flatnonzero(mine == first))}
+        if members:
+            decisions = read_table(path, ["id", "kept", "duplicate_of", "earlier_corpus"])
+            of_earlier = pc.not_equal(decisions["earlier_corpus"].cast(pa.string()), "").to_numpy()
+            for first, found in members.items():
+                for chosen, flags in ((kept, decisions["kept"].to_numpy()), (known, of_earlier)):
+                    if first not in chosen and flags[found].any():
+                        chosen[first] = decisions.slice(found[flags[found]][0], 1).to_pylist()[0]
+                if start <= first < start + rows:
+                    origin = read_table(out / "measurements" / path.name, ["source", "path"])
+                    origins[first] = origin.slice(first - start, 1).to_pylist()[0]
+        start += rows
     for first, size in clusters:
-        members = np.flatnonzero(cluster == first)
-        stayed = [*members[kept[members]], *members[of_earlier[members]]][:1]
-        decision = decisions.slice(stayed[0], 1).to_pylist()[0] if stayed else {}
-        origin = origins.slice(first, 1).to_pylist()[0]
+        decision = kept.get(first) or known.get(first) or {}
         yield Cluster(
             size,
             decision.get("duplicate_of") or decision.get("id", ""),
             decision.get("earlier_corpus", ""),
-            origin["source"],
-            origin["path"],
+            origins[first]["source"],
+            origins[first]["path"],
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from castline import _C
-from castline.corpus.encode import token_files
+from castline.corpus.encode import TokenFiles
 from castline.corpus.measure import Part
 from castline.corpus.selected import selected_table
 from castline.corpus.shards import token_dtype
@@ -110,10 +110,10 @@ class NgramScorer:
         return result
 
     def _lengths(self, part: Part) -> npt.NDArray[np.int64]:
-        return np.load(token_files(self._out, part.name)[1])[:, 0]  # type: ignore[no-any-return]
+        return np.load(TokenFiles.of(self._out, part.name).counts)[:, 0]  # type: ignore[no-any-return]
 
     def _tokens(self, part: Part) -> npt.NDArray[Any]:
-        path = token_files(self._out, part.name)[0]
+        path = TokenFiles.of(self._out, part.name).tokens
         return np.memmap(path, dtype=self._dtype, mode="r") if path.stat().st_size else np.empty(0, self._dtype)
 
 

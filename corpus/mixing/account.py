@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from castline.corpus.mixing.phases import Target
+from castline.corpus.tables import fixed_width
 
 Integers = npt.NDArray[np.int64]
 
@@ -48,8 +49,9 @@ def mixture_rows(targets: Sequence[Target], read: Sequence[int] | None = None) -
 def phase_account(
     name: str,
     targets: Sequence[Target],
-    ids: npt.NDArray[np.bytes_],
     member: Integers,
+    ids: npt.NDArray[np.bytes_],
+    entries: Integers,
     indexes: Iterable[pa.Table],
 ) -> dict[str, Any]:
     """The account of a phase for the manifest.
@@ -57,27 +59,27 @@ def phase_account(
     Args:
         name: of the phase.
         targets: of its groups.
-        ids: of the documents it was planned from.
         member: the group of every document.
+        ids: of the documents.
+        entries: the documents in training order, as numbers.
         indexes: of the phase's shards, as they were read back.
 
     Raises:
         AssertionError: the shards do not hold what was planned.
     """
-    by_id = np.argsort(ids)
     read = np.zeros(len(targets), dtype=np.int64)
-    entries = 0
+    start = 0
     for index in indexes:
-        names = np.array(index["document_id"].to_pylist(), dtype=ids.dtype)
-        found = by_id[np.searchsorted(ids, names, sorter=by_id)]
-        np.add.at(read, member[found], pc.subtract(index["end"], index["start"]).to_numpy())
-        entries += len(index)
+        documents = entries[start : start + len(index)]
+        if not np.array_equal(fixed_width(index["document_id"], ids.dtype.str), ids[documents]):
+            raise AssertionError(f"phase {name}: from entry {start} on other documents were written than planned")
+        np.add.at(read, member[documents], pc.subtract(index["end"], index["start"]).to_numpy())
+        start += len(index)
     if (wrong := np.flatnonzero(read != [target.tokens for target in targets])).size:
         raise AssertionError(f"phase {name}: {read[wrong[0]]} tokens written, but planned was {targets[wrong[0]]}")
-    rows = mixture_rows(targets, read.tolist())
     return {
         "phase": name,
         "tokens": int(read.sum()),
-        "entries": entries,
-        "rows": [asdict(row) for row in rows],
+        "entries": start,
+        "rows": [asdict(row) for row in mixture_rows(targets, read.tolist())],
     }

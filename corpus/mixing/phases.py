@@ -12,6 +12,7 @@ from castline.corpus.mixing.config import Budget, Phase
 from castline.errors import RecipeError
 
 Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 REST = "rest"
 LENGTHS = ("short", "long", "other")  # other: long, and not chosen for long contexts
@@ -24,10 +25,10 @@ class Pool:
     sources: tuple[str, ...]
     kinds: tuple[str, ...]  # of the sources
     languages: tuple[str, ...]
-    source: Integers  # as the number of the source
-    language: Integers  # as the number of the language
+    source: Numbers  # as the number of the source
+    language: Numbers  # as the number of the language
     tokens: Integers  # the end-of-text token included
-    repeats: Integers  # how often one pass over the source reads it
+    repeats: Numbers  # how often one pass over the source reads it
     long_context: npt.NDArray[np.bool_]  # whether it is good to train long contexts on, if it is long
 
     def __len__(self) -> int:
@@ -61,11 +62,13 @@ def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
     length = np.where(pool.tokens <= phase.short_tokens, 0, np.where(pool.long_context, 1, 2))
     if not phase.tells_lengths:
         length = np.zeros(len(pool), dtype=np.int64)
-    rows = np.stack([pool.source, pool.language, length, pool.repeats], axis=1)
-    alike, member = np.unique(rows, axis=0, return_inverse=True)
-    member = member.reshape(-1)
+    # one number per document that says all four: sorting rows of four takes many times the memory
+    shape = (len(pool.sources), len(pool.languages), len(LENGTHS), int(pool.repeats.max(initial=0)) + 1)
+    code = np.ravel_multi_index((pool.source, pool.language, length, pool.repeats), shape)
+    alike, member = np.unique(code, return_inverse=True)
     tokens = np.zeros(len(alike), dtype=np.int64)
     np.add.at(tokens, member, pool.tokens)
+    columns = (column.tolist() for column in np.unravel_index(alike, shape))
     groups = [
         Group(
             pool.sources[source],
@@ -75,7 +78,7 @@ def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
             repeats,
             total,
         )
-        for (source, language, length, repeats), total in zip(alike.tolist(), tokens.tolist(), strict=True)
+        for source, language, length, repeats, total in zip(*columns, tokens.tolist(), strict=True)
     ]
     return groups, member
 

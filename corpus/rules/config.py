@@ -59,3 +59,8 @@ class RulesConfig(Table):
                         "measure it again with `castline corpus build --force`, or turn the rule off (= false)"
                     )
         return found
+
+    def columns(self) -> set[str]:
+        """Every measurement that a rule looks at, whatever the documents."""
+        sets = (rule_set for _, rule_set in self if isinstance(rule_set, RuleSet) and rule_set.enabled)
+        return {column for rule_set in sets for column in rule_set.columns()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import model_validator
@@ -100,9 +101,21 @@ class RuleSet(Table):
         """Name, column and bounds of every rule that holds for documents of this kind and language, in order."""
         if not self.enabled or not self.documents.include(kind, language):
             return
+        for name, bounds, narrowed in self._bounds:
+            if all(documents.include(kind, language) for documents in narrowed):
+                yield name, self.column_prefix + name, bounds
+
+    def columns(self) -> list[str]:
+        """The columns that the rules look at."""
+        return [self.column_prefix + name for name, _, _ in self._bounds]
+
+    @cached_property
+    def _bounds(self) -> list[tuple[str, Bounds, list[Documents]]]:
+        """Every rule that bounds anything, with the documents that it is narrowed to."""
+        found = []
         for name, value in self:
-            known = type(self).model_fields.get(name)
-            narrowed = [item for item in known.metadata if isinstance(item, Documents)] if known else []
-            holds = all(documents.include(kind, language) for documents in narrowed)
-            if isinstance(value, Bounds) and value != Bounds() and holds:
-                yield name, self.column_prefix + name, value
+            if isinstance(value, Bounds) and value != Bounds():
+                known = type(self).model_fields.get(name)
+                narrowed = [item for item in known.metadata if isinstance(item, Documents)] if known else []
+                found.append((name, value, narrowed))
+        return found

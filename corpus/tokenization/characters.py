@@ -6,6 +6,7 @@ continuation, or what that made with the next one: it never crosses a character,
 later merges are learnt on whole characters.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,21 +20,31 @@ Counts = npt.NDArray[np.int64]
 
 CODE_POINTS = 0x110000
 ASCII = 0x80
+BATCH = 256
 DEFAULT_COVERAGE = 0.999
 # Blocks of Han characters: unified ideographs, extensions A to J, compatibility ideographs, 〇 and 々.
 HAN = ((0x3005, 0x3008), (0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x323B0))
 SCRIPTS = ("han", "other")
 
 
-def count_characters(texts: Iterable[str]) -> Counts:
-    """How often each code point occurs: shape [0x110000]."""
-    counts = np.zeros(CODE_POINTS, np.int64)
-    for text in texts:
-        if not text.isascii():
-            points = np.frombuffer(text.encode("utf-32-le"), "<u4")
-            found, times = np.unique(points[points >= ASCII], return_counts=True)
-            counts[found] += times
+def count_characters(texts: Iterable[str], counts: Counts | None = None) -> Counts:
+    """How often each code point beyond ASCII occurs: shape [0x110000]. Adds to `counts`, where given."""
+    counts = np.zeros(CODE_POINTS, np.int64) if counts is None else counts
+    remaining = iter(texts)
+    while batch := list(itertools.islice(remaining, BATCH)):
+        _C.count_characters(batch, counts)
     return counts
+
+
+def sparse(counts: Counts) -> Counts:
+    """The characters that occur, with their counts: shape [characters, 2]."""
+    points = np.flatnonzero(counts)
+    return np.stack([points, counts[points]], axis=1)
+
+
+def add_sparse(counts: Counts, found: Counts) -> None:
+    """Add what `sparse` made of other counts."""
+    counts[found[:, 0]] += found[:, 1]
 
 
 def of_script(script: str) -> npt.NDArray[np.bool_]:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from castline.corpus.encode import token_files
+from castline import _C
+from castline.corpus.encode import TokenFiles
 from castline.corpus.measure import Part
 from castline.corpus.selected import selected_table
-from castline.corpus.tables import read_table
+from castline.corpus.tables import few_strings
+from castline.corpus.tokenization.characters import CODE_POINTS, add_sparse, measure_coverage
 from castline.corpus.tokenization.make import TokenizerInfo
 from castline.files import write_json
 
@@ -22,9 +24,7 @@ NAME = "fertility.json"
 COUNTS = ("documents", "bytes", "tokens", "partial_bytes", "measured_tokens", "words", "characters")
 
 
-def write_fertility(
-    out: Path, parts: list[Part], kinds: dict[str, str], tokenizer: TokenizerInfo
-) -> list[dict[str, Any]]:
+def write_fertility(out: Path, parts: list[Part], kinds: dict[str, str], tokenizer: TokenizerInfo) -> dict[str, Any]:
     """Write `fertility.json` from the counts of all selected documents.
 
     Args:
@@ -34,36 +34,38 @@ def write_fertility(
         tokenizer: that encoded them.
 
     Returns:
-        A row for every kind and language, and one for all, as the file holds them.
+        `characters`: which characters of the training text are one token (`characters.Coverage`); `fertility`: a row
+        for every kind and language, and one for all.
     """
     totals: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
+    occurring = np.zeros(CODE_POINTS, np.int64)
     for part in parts:
+        add_sparse(occurring, np.load(TokenFiles.of(out, part.name).characters))
         table = _counts(out, part)
-        languages = np.array(table.pop("language"), dtype=object)
+        languages = few_strings(table.pop("language"))
         for language in sorted(set(languages)):
             mine = languages == language
             for group in ((kinds[part.source], language), ("all", "")):
                 for name in COUNTS:
                     totals[group][name] += int(table[name][mine].sum())
     groups = [_row(*group, totals[group]) for group in sorted(totals, key=lambda group: (group[0] == "all", group))]
-    values = {"vocab_size": tokenizer.vocab_size, "characters": tokenizer.characters, "groups": groups}
-    write_json(out / NAME, values)
-    return groups
+    characters = measure_coverage(_C.Tokenizer(out / "tokenizer.json"), occurring)
+    write_json(out / NAME, {"vocab_size": tokenizer.vocab_size, "characters": characters, "groups": groups})
+    return {"characters": characters, "fertility": groups}
 
 
 def _counts(out: Path, part: Part) -> dict[str, Any]:
     """The counts of a part's selected documents, one array each, and their languages."""
-    selected = selected_table(out, part)
-    encoded = np.load(token_files(out, part.name)[1])
+    measured = () if part.packed else ("words", "characters")
+    selected = selected_table(out, part, ["language", "bytes", *measured])
+    encoded = np.load(TokenFiles.of(out, part.name).counts)
     counts: dict[str, Any] = {name: np.zeros(len(selected), np.int64) for name in COUNTS}
     counts |= {"documents": np.ones(len(selected), np.int64), "bytes": selected["bytes"].to_numpy()}
     counts |= {"tokens": encoded[:, 0] - 1, "partial_bytes": encoded[:, 1]}
-    if not part.packed:
-        kept = read_table(out / "decisions" / f"{part.name}.parquet", ["kept"])["kept"]
-        measured = read_table(out / "measurements" / f"{part.name}.parquet", ["words", "characters"]).filter(kept)
-        counts |= {name: measured[name].to_numpy() for name in ("words", "characters")}
+    if measured:
+        counts |= {name: selected[name].to_numpy() for name in measured}
         counts["measured_tokens"] = counts["tokens"]
-    return {**counts, "language": selected["language"].to_pylist()}
+    return {**counts, "language": selected["language"]}
 
 
 def _row(kind: str, language: str, counts: dict[str, int]) -> dict[str, Any]:

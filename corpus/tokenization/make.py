@@ -14,15 +14,15 @@ from tokenizers import Tokenizer
 from castline import _C
 from castline.corpus.measure import Part
 from castline.corpus.special_tokens import END_OF_TEXT, IM_END, IM_START
-from castline.corpus.tokenization.characters import count_characters, measure_coverage
 from castline.corpus.tokenization.config import TokenizerConfig
 from castline.corpus.tokenization.existing import ExistingTokenizer, existing_files_hash
 from castline.corpus.tokenization.prune import count_tokens, prune
 from castline.corpus.tokenization.sample import Sample
 from castline.corpus.tokenization.train import train
+from castline.corpus.workers import Workers
 from castline.files import sha256_file, write_bytes, write_json
 
-FORMAT = 2
+FORMAT = 3
 FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer_origin.json")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -32,11 +32,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class TokenizerInfo:
-    """What was made: whence, how many ids there are, which of them are merges and reserved, and what they cover.
-
-    `characters` says of the Han characters and the others beyond ASCII in the sample how many there are, how many
-    are single tokens, and these ones' share of all occurrences.
-    """
+    """What was made: whence, how many ids there are, and which of them are merges and reserved."""
 
     origin: str  # "trained", "imported" or "pruned"
     existing_sha256: str  # of the existing tokenizer's files; empty for a trained one
@@ -45,11 +41,10 @@ class TokenizerInfo:
     reserved: int
     eos_id: int
     sample_bytes: int
-    characters: dict[str, Any]
 
 
 def make_tokenizer(
-    out: Path, parts: list[Part], config: TokenizerConfig, existing: Path | None, chat: bool
+    out: Path, parts: list[Part], config: TokenizerConfig, existing: Path | None, chat: bool, workers: Workers
 ) -> TokenizerInfo:
     """Train on the decided corpus in `out`, or take the existing `tokenizer.json`, and write the result into `out`.
 
@@ -59,19 +54,19 @@ def make_tokenizer(
         config: how to train, or to what size to prune.
         existing: the absolute path behind `config.path`.
         chat: whether the corpus has chats, whose markers have to be special tokens.
+        workers: to share the counting of characters.
 
     Raises:
         DataError: the text does not support the vocabulary asked for, or the existing tokenizer does not serve.
     """
     sample = Sample.of(out, parts, config.sample_bytes)
-    counts = count_characters(sample.texts())
     for name in FILES:
         (out / name).unlink(missing_ok=True)
     if existing is None:
         origin = "trained"
         end_of_text = END_OF_TEXT
         beside: dict[str, Any] = {"pad_token": END_OF_TEXT, "chat_template": CHAT_TEMPLATE}
-        values = train(sample, counts, config)
+        values = train(sample, sample.count_characters(workers), config)
         _write(out, values)
     else:
         found = ExistingTokenizer.open(existing, config.end_of_text)
@@ -97,7 +92,6 @@ def make_tokenizer(
         reserved=sum(token["content"].startswith("<|reserved_") for token in values["added_tokens"]),
         eos_id=next(token["id"] for token in values["added_tokens"] if token["content"] == end_of_text),
         sample_bytes=sample.size,
-        characters=measure_coverage(tokenizer, counts),
     )
 
 

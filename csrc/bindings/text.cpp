@@ -15,6 +15,7 @@
 #include "base/parallel.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/texts.hpp"
+#include "text/characters.hpp"
 #include "text/duplicate_index.hpp"
 #include "text/duplicates.hpp"
 #include "text/measure.hpp"
@@ -67,6 +68,16 @@ py::list tokens(const py::object& one, const std::string& kind) {
     collect(text::TokenScanner<text::TextKind::code>(valid));
   }
   return found;
+}
+
+void count_characters(const py::iterable& sequence, py::array_t<std::int64_t, py::array::c_style>& counts) {
+  const Texts texts(sequence);
+  if (static_cast<std::size_t>(counts.size()) != text::kCodePoints) {
+    throw_usage("[text] expected counts of shape [0x110000], but got " + std::to_string(counts.size()));
+  }
+  const std::span<std::int64_t, text::kCodePoints> all(counts.mutable_data(), text::kCodePoints);
+  const py::gil_scoped_release release;
+  for (const std::string_view one : texts.views()) text::count_characters(one, all);
 }
 
 py::array_t<std::uint64_t> content_hashes(const py::iterable& sequence, int threads) {
@@ -175,6 +186,8 @@ void bind_text(py::module_& m) {
   m.def("measure", &measure, py::arg("texts"), py::arg("threads") = 1,
         "Every number that a corpus rule looks at, one array per measurement.");
   m.def("tokens", &tokens, py::arg("text"), py::arg("kind") = "text", "The tokens of a text.");
+  m.def("count_characters", &count_characters, py::arg("texts"), py::arg("counts").noconvert(),
+        "Adds how often each code point beyond ASCII occurs to counts: int64 [0x110000].");
   m.def("content_hashes", &content_hashes, py::arg("texts"), py::arg("threads") = 1,
         "128-bit hashes of the texts, white space normalised: uint64 [n, 2].");
   m.def("minhash", &minhash, py::arg("texts"), py::arg("kind") = "text", py::arg("permutations") = 128,

@@ -6,6 +6,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/parallel.hpp"
 #include "check.hpp"
 #include "text/ascii_words.hpp"
+#include "text/characters.hpp"
 #include "text/hash.hpp"
 #include "text/measure.hpp"
 #include "text/minhash.hpp"
@@ -107,6 +109,18 @@ void test_unicode() {
   const ValidText bad = valid_utf8("\xF0\x9F\x98 \xFF\xEF\xBF\xBD", storage);
   CHECK(bad.text == "\xEF\xBF\xBD \xEF\xBF\xBD\xEF\xBF\xBD");
   CHECK(bad.invalid_bytes == 4);
+}
+
+void test_characters() {
+  std::vector<std::int64_t> counts(kCodePoints);
+  const std::span<std::int64_t, kCodePoints> all(counts);
+  count_characters("eight ASCII bytes and more, then \xE4\xBD\xA0\xE4\xBD\xA0 a \xF0\x9F\x98\x80", all);
+  count_characters("\xE4\xBD\xA0 \xFF", all);  // what is not UTF-8 is U+FFFD
+  count_characters("", all);
+  CHECK(counts[0x4F60] == 3 && counts[0x1F600] == 1 && counts[0xFFFD] == 1);
+  std::int64_t total = 0;
+  for (const std::int64_t count : counts) total += count;
+  CHECK(total == 5);
 }
 
 void test_phrases() {
@@ -284,6 +298,7 @@ void test_random_bytes() {
 
 int main() {
   test_unicode();
+  test_characters();
   test_phrases();
   test_repetition();
   test_hashes();

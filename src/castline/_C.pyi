@@ -28,6 +28,9 @@ def tokens(text: str | bytes, kind: Literal["text", "code"] = "text") -> list[st
 def token_lines(texts: Sequence[str | bytes], limit: int, threads: int = 1) -> list[str]:
     """The first `limit` tokens of every text (as `tokens` gives them) in lower case, one space between two of them."""
 
+def count_characters(texts: Sequence[str | bytes], counts: npt.NDArray[np.int64]) -> None:
+    """Add to `counts` [0x110000] how often each code point beyond ASCII occurs in the texts. Releases the GIL."""
+
 def content_hashes(texts: Sequence[str | bytes], threads: int = 1) -> npt.NDArray[np.uint64]:
     """A 128-bit hash of each text, white space runs as one space: uint64 [n, 2]. Equal rows are exact duplicates."""
 

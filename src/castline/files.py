@@ -18,8 +18,10 @@ from castline.errors import DataError, DeviceError
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on leaving without an error it becomes `path`.
+
+    Without `sync` a power cut may leave an empty file behind, for readers that can do without what was in it.
 
     Raises:
         DeviceError: the disk is full or the folder cannot be written.
@@ -32,7 +34,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
         temporary = None
@@ -108,9 +111,10 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, sync: bool = True) -> None:
     """Write `value` as JSON atomically: indented, keys in the order given, the same bytes every time."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    with atomic_write(path, sync=sync) as file:
+        file.write((json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

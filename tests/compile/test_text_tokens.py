@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shards import write_split
 
 from castline import _C
 from castline.compile.text_tokens import TextTokens, proof_tokens
-from castline.corpus.shards import ShardWriter, token_dtype, write_manifest
+from castline.corpus.shards import token_dtype, write_manifest
 from castline.errors import CompileError
 from castline.files import sha256_file
 
@@ -26,11 +27,9 @@ def with_corpus(tmp_path: Path) -> Path:
     checkpoint.mkdir(parents=True)
     splits = {}
     for source, first, documents in (("prose", 10, 30), ("code", 100, 30), ("empty", 0, 0)):
-        writer = ShardWriter(corpus / "shards", f"held_out/{source}", token_dtype(VOCABULARY), 1000)
-        for index in range(documents):
-            tokens = np.arange(50) + first
-            writer.add(tokens, f"{source}{index}", source, "en")
-        splits[f"held_out/{source}"] = writer.finish()
+        split = f"held_out/{source}"
+        rows = [(np.arange(50) + first, f"{source}{index}", source, "en") for index in range(documents)]
+        splits[split] = write_split(corpus / "shards", split, token_dtype(VOCABULARY), 1000, rows) if rows else []
     write_manifest(
         corpus / "shards",
         vocab_size=VOCABULARY,

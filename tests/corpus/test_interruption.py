@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,3 +163,13 @@ def test_a_killed_worker_is_said(start: Start, tmp_path: Path) -> None:
 def test_two_builds_do_not_write_to_one_folder(data: Path, config: CorpusConfig, tmp_path: Path) -> None:
     with Workspace(tmp_path).locked(), pytest.raises(DataError, match="another castline is building"):
         build_corpus(config, tmp_path, base=data)
+
+
+def test_a_marker_that_a_power_cut_emptied(resume: Resume, whole: CorpusSummary, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole.out, out)
+    (out / "manifest.json").unlink()
+    markers = sorted((out / ".castline" / "read").iterdir())
+    markers[0].write_bytes(b"")
+    assert resume(out).resumed["read"] == len(markers) - 1
+    assert contents(out) == contents(whole.out)

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shards import write_split
 
-from castline.corpus.shards import ShardWriter, TokenShards, open_shards, token_dtype, write_manifest
+from castline.corpus.shards import TokenShards, open_shards, token_dtype, write_manifest
 from castline.errors import DataError
 
 EOS = 7
@@ -16,15 +17,14 @@ Documents = list[npt.NDArray[np.uint32]]
 
 
 def write(corpus: Path, documents: Documents, shard_tokens: int, vocab_size: int = 1000) -> None:
-    writer = ShardWriter(corpus / "shards", "train", token_dtype(vocab_size), shard_tokens)
-    for number, tokens in enumerate(documents):
-        writer.add(tokens, f"doc{number}", "web", "en")
+    rows = [(tokens, f"doc{number}", "web", "en") for number, tokens in enumerate(documents)]
+    written = write_split(corpus / "shards", "train", token_dtype(vocab_size), shard_tokens, rows)
     write_manifest(
         corpus / "shards",
         vocab_size=vocab_size,
         eos_id=EOS,
         tokenizer_sha256="",
-        splits={"train": writer.finish(), "held_out/web": []},
+        splits={"train": written, "held_out/web": []},
         sources={},
     )
 

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from shards import write_split
 
-from castline.corpus.shards import ShardInfo, ShardWriter, write_manifest
+from castline.corpus.shards import ShardInfo, write_manifest
 from castline.files import write_json
 from castline.model.checkpoint import write_checkpoint
 from castline.model.config import ModelConfig, RunConfig
@@ -69,11 +70,9 @@ def write_corpus(path: Path, *, documents: int = 60, seed: int = 0, phases: tupl
         ("held_out/up", ("up",), 8),
         ("held_out/down", ("down",), 8),
     ):
-        writer = ShardWriter(root, split, np.dtype("<u2"), 700)
-        for index in range(count):
-            source = sources[index % len(sources)]
-            writer.add(document(source), f"{split}-{index}", source, "en")
-        splits[split] = writer.finish()
+        named = ((index, sources[index % len(sources)]) for index in range(count))
+        rows = [(document(source), f"{split}-{index}", source, "en") for index, source in named]
+        splits[split] = write_split(root, split, np.dtype("<u2"), 700, rows)
     write_manifest(root, vocab_size=VOCAB, eos_id=END, tokenizer_sha256="0" * 64, splits=splits, sources={})
     write_json(path / "manifest.json", {"schema_version": 1})
     return path
