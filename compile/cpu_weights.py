@@ -26,7 +26,7 @@ from castline.compile.assignment import Assignment
 from castline.compile.formats import INT4_BLOCKS, WeightFormat
 from castline.compile.int4_layout import ROW_BLOCK, Int4Layout, pack_int4, stored_shapes, unpack_int4
 from castline.compile.int4_weights import Int4Weights
-from castline.compile.quantize import FLOAT_DTYPES, dequantize_int8, quantize_int8
+from castline.compile.quantize import FLOAT_DTYPES, dequantize_rows, quantize_int8
 from castline.files import atomic_write
 from castline.model.checkpoint import CheckpointReader
 from castline.model.config import ModelConfig
@@ -86,7 +86,7 @@ def read_cpu_weights(path: Path, config: ModelConfig) -> Callable[[str], NDArray
         with safe_open(path, framework="np") as file:
             stored = file.get_tensor(name)
             if stored.dtype == np.int8:
-                return dequantize_int8(stored, file.get_tensor(f"{name}.scale"))
+                return dequantize_rows(stored, file.get_tensor(f"{name}.scale"))
             if stored.dtype == np.uint8:
                 layout = Int4Layout(stored, file.get_tensor(f"{name}.scale"), file.get_tensor(f"{name}.zero"))
                 return unpack_int4(layout, shapes[name][0], _block(layout)).values()

@@ -19,12 +19,14 @@ FLOATS: tuple[WeightFormat, ...] = ("f32", "f16", "bf16")
 _STORED: dict[WeightFormat, dict[Target, WeightFormat]] = {
     "f32": {"cpu": "f32", "onnx": "f32", "tensorrt-rtx": "f16", "tensorrt": "f16"},
     "f16": {"onnx": "f16", "tensorrt-rtx": "f16", "tensorrt": "f16"},
+    "bf16": {"onnx": "bf16"},
     "int8": {"cpu": "int8", "onnx": "int8", "tensorrt-rtx": "int8", "tensorrt": "int8"},
     "int4": {"cpu": "int4", "onnx": "int4", "tensorrt-rtx": "int4", "tensorrt": "int4"},
+    "fp8": {"onnx": "fp8"},
 }
 
 # Rows are looked up in embeddings, which not every target can do in every format: the next wider one then.
-_EMBEDDINGS: dict[WeightFormat, WeightFormat] = {"int4": "int8"}
+_EMBEDDINGS: dict[WeightFormat, WeightFormat] = {"int4": "int8", "fp8": "f16"}
 
 # The oldest GPUs that compute with a format in TensorRT.
 CAPABILITY_NEEDED: dict[WeightFormat, str] = {"int4": "8.0", "bf16": "8.0", "fp8": "8.9"}

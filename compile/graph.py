@@ -37,10 +37,12 @@ from castline.compile.int4_weights import Int4Weights
 from castline.compile.onnx_writer import OnnxWriter
 from castline.compile.quantize import (
     FLOAT_DTYPES,
+    FP8,
     INT4_SYMMETRIC_ZERO,
     Int4Grid,
     Int4Matrix,
-    dequantize_int8,
+    dequantize_rows,
+    quantize_fp8,
     quantize_int8,
 )
 from castline.files import atomic_write, write_bytes
@@ -56,6 +58,9 @@ _ELEMENTS: dict[WeightFormat, int] = {
     "f16": TensorProto.FLOAT16,
     "bf16": TensorProto.BFLOAT16,
 }
+
+# Formats with one scale per output channel.
+_BY_ROW = {"int8": quantize_int8, "fp8": quantize_fp8}
 
 
 def write_graph(
@@ -108,8 +113,8 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
         stored = weight(name)
         if stored.ndim == 2 and name != EMBEDDINGS:
             stored = stored.T
-        if stored.dtype == np.int8:
-            return dequantize_int8(stored, weight(f"{name}.scale").astype(np.float32).reshape(-1))
+        if stored.dtype in (np.int8, FP8):
+            return dequantize_rows(stored, weight(f"{name}.scale").astype(np.float32).reshape(-1))
         return np.array(stored, np.float32, order="C")
 
     return tensor
@@ -232,8 +237,10 @@ class _Decoder:
         if kind == "int4":
             return self._dequantize_int4(name, self.int4.matrix(name, self.assignment, symmetric=self.for_tensorrt))
         matrix = self._tensor(name)
-        if kind == "int8":
-            quantized, scale = quantize_int8(matrix)
+        if kind in _BY_ROW:
+            quantized, scale = _BY_ROW[kind](matrix)
+            if kind == "fp8" and not self.for_tensorrt:
+                return self._scaled(name, quantized.T, scale)
             return self._dequantize(name, quantized.T, scale, axis=1)
         return self._computed(self.writer.weight(name, matrix.T.astype(FLOAT_DTYPES[kind])), kind, _path(name))
 
@@ -268,6 +275,11 @@ class _Decoder:
             scale = self.writer.node("Squeeze", [f"{EMBEDDINGS}.scale"], "/lm_head/scale")
             matrix = self.writer.node("DequantizeLinear", [matrix, scale], "/lm_head", axis=1)
         return self.writer.node("MatMul", [hidden, matrix], "/lm_head")
+
+    def _scaled(self, name: str, quantized: Array, scale: NDArray[np.float32]) -> str:
+        """What DequantizeLinear computes, in nodes that ONNX Runtime computes once: that one it runs at every step."""
+        wide = self._computed(self.writer.weight(name, quantized), "fp8", _path(name))
+        return self.writer.node("Mul", [wide, self.writer.weight(f"{name}.scale", scale)], _path(name))
 
     def _dequantize(self, name: str, quantized: Array, scale: NDArray[np.float32], axis: int) -> str:
         inputs = [

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, float8_e4m3fn
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -23,6 +23,7 @@ _DTYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float16): TensorProto.FLOAT16,
     np.dtype(bfloat16): TensorProto.BFLOAT16,
+    np.dtype(float8_e4m3fn): TensorProto.FLOAT8E4M3FN,
     np.dtype(np.int8): TensorProto.INT8,
     np.dtype(np.int64): TensorProto.INT64,
 }
@@ -83,7 +84,7 @@ class OnnxWriter:
             ("length", str(array.nbytes)),
         ):
             tensor.external_data.add(key=key, value=value)
-        self._data.write(array.view(np.uint8).data)  # bfloat16 has no buffer of its own
+        self._data.write(array.view(np.uint8).data)  # bfloat16 and fp8 have no buffers of their own
         self._offset += array.nbytes
         return name
 

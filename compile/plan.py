@@ -140,7 +140,7 @@ def _size(model: ModelConfig, target: Target, assignment: Assignment, context: i
         if stored.kind == "int4":
             grids = shape[0] * -(-shape[1] // stored.block)
             graph += prod(shape) // 2 + grids * width + (0 if for_tensorrt else grids // 2)
-        elif stored.kind == "int8":
+        elif stored.kind in ("int8", "fp8"):
             graph += prod(shape) + shape[0] * width
         else:
             graph += prod(shape) * (_FLOAT_BYTES[stored.kind] if len(shape) > 1 else width)

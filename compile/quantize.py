@@ -1,4 +1,4 @@
-"""Weight quantisation on grids: int8 with one step per output channel, int4 with one per block of a channel.
+"""Weight quantisation: int8 and fp8 with a scale per output channel, int4 on a grid per block of a channel.
 
 Which grid point a weight goes to is decided here by rounding to nearest, or by gptq.py from data.
 """
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, float8_e4m3fn
 from numpy.typing import NDArray
 
 from castline.compile.formats import TensorFormat, WeightFormat
 
 Float32 = NDArray[np.float32]
+
+FP8 = np.dtype(float8_e4m3fn)
+_FP8_MOST = np.float32(448)
 
 INT4_SYMMETRIC_ZERO = 8
 _INT4_MOST = 15
@@ -29,7 +32,9 @@ def rounded_values(matrix: Float32, stored: TensorFormat, *, symmetric: bool = F
     if stored.kind == "int4":
         return round_int4(matrix, stored.block, symmetric=symmetric).values()
     if stored.kind == "int8":
-        return dequantize_int8(*quantize_int8(matrix))
+        return dequantize_rows(*quantize_int8(matrix))
+    if stored.kind == "fp8":
+        return dequantize_rows(*quantize_fp8(matrix))
     values: Float32 = matrix.astype(FLOAT_DTYPES[stored.kind]).astype(np.float32)
     return values
 
@@ -46,9 +51,23 @@ def quantize_int8(matrix: Float32) -> tuple[NDArray[np.int8], Float32]:
     return np.clip(quantized, -127, 127).astype(np.int8), scale.astype(np.float32)
 
 
-def dequantize_int8(quantized: NDArray[np.int8], scale: Float32) -> Float32:
-    """The values `quantized` [out, in] stands for."""
-    return quantized.astype(np.float32) * scale[:, None]
+def quantize_fp8(matrix: Float32) -> tuple[NDArray[Any], Float32]:
+    """Round `matrix` [out, in] to fp8 (E4M3), `value ≈ q · scale`.
+
+    Returns:
+        q [out, in] in -448…448, and scale [out] = max |row| / 448 (1 for a row of zeros).
+    """
+    scale = np.abs(matrix).max(axis=1) / _FP8_MOST
+    scale[scale == 0] = 1
+    # Above its largest number E4M3 has only NaN, and a quotient may be rounded to just above it.
+    quantized = np.clip(matrix / scale[:, None], -_FP8_MOST, _FP8_MOST)
+    return quantized.astype(FP8), scale.astype(np.float32)
+
+
+def dequantize_rows(quantized: NDArray[Any], scale: Float32) -> Float32:
+    """The values that `quantized` [out, in] stands for, int8 or fp8 with a scale per row."""
+    values: Float32 = quantized.astype(np.float32) * scale[:, None]
+    return values
 
 
 @dataclass(frozen=True)

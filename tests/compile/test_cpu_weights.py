@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from castline.compile.cpu_weights import cpu_weights_size, read_cpu_weights
 from castline.compile.formats import WeightFormat
-from castline.compile.quantize import dequantize_int8, quantize_int8
+from castline.compile.quantize import dequantize_rows, quantize_int8
 from castline.model.checkpoint import CheckpointReader
 
 from .conftest import assigned, random_llama, write_cpu
@@ -85,7 +85,7 @@ def test_tied_embeddings_are_stored_once(tmp_path: Path) -> None:
 def test_quantisation_stays_within_half_a_step_and_keeps_zero_and_sign(matrix: np.ndarray) -> None:
     quantized, scale = quantize_int8(matrix)
     assert quantized.min() >= -127
-    restored = dequantize_int8(quantized, scale)
+    restored = dequantize_rows(quantized, scale)
     # A step is max / 127; below the smallest normal number the step itself is coarse.
     step = np.abs(matrix).max(axis=1, keepdims=True) / 127
     assert (np.abs(restored - matrix) <= 0.5 * step * (1 + 1e-5) + 127 * 2.0**-149).all()

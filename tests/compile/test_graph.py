@@ -1,12 +1,14 @@
 """The ONNX graph in ONNX Runtime against transformers, and what the file is made of."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from castline.compile.formats import Target, WeightFormat
@@ -51,7 +53,8 @@ def test_logits_equal_those_of_transformers(tmp_path: Path, shape: dict[str, flo
 
 @pytest.mark.parametrize(
     ("weights", "target"),
-    [(weights, target) for target in ("onnx", "tensorrt-rtx") for weights in ("f32", "f16", "int8", "int4")],
+    [(weights, "onnx") for weights in ("f32", "f16", "bf16", "int8", "int4", "fp8")]
+    + [(weights, "tensorrt-rtx") for weights in ("f32", "int8", "int4")],
 )
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_checker_accepts_it(tmp_path: Path, weights: WeightFormat, target: Target, tied: bool) -> None:
@@ -82,14 +85,45 @@ def test_half_precision_is_close_to_the_checkpoint(tmp_path: Path) -> None:
     assert 0 < error < 2e-2 * np.abs(expected).max()
 
 
+def as_fp8(matrix: torch.Tensor) -> torch.Tensor:
+    scale = matrix.abs().amax(dim=1, keepdim=True) / 448
+    return (matrix / scale).to(torch.float8_e4m3fn).float() * scale
+
+
+ROUNDED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "f32": lambda matrix: matrix,
+    "f16": lambda matrix: matrix.half().float(),
+    "bf16": lambda matrix: matrix.bfloat16().float(),
+    "fp8": as_fp8,
+}
+
+
 @pytest.mark.parametrize("tied", [False, True])
-def test_weights_stored_in_half_precision_are_computed_with_in_full(tmp_path: Path, tied: bool) -> None:
+@pytest.mark.parametrize("weights", ["f16", "bf16", "fp8"])
+def test_weights_stored_in_fewer_bits_are_computed_with_in_full(tmp_path: Path, weights: str, tied: bool) -> None:
     model = random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied)
     graph = tmp_path / "model.onnx"
-    write_onnx(tmp_path / "checkpoint", graph, weights="f16")
-    for parameter in model.parameters():
+    write_onnx(tmp_path / "checkpoint", graph, weights=weights, embeddings=weights, head=None if tied else weights)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:  # rows of fp8 cannot be looked up: embeddings are f16 then
+            stored = "f16" if weights == "fp8" and "embed_tokens" in name else weights
+            parameter.copy_(ROUNDED[stored](parameter))
+    ids = random_ids(30)
+    np.testing.assert_allclose(OnnxModel(graph, threads=1).logits(ids, decode=5), reference(model, ids), atol=1e-4)
+
+
+def test_a_format_for_every_matrix(tmp_path: Path) -> None:
+    model = random_llama(tmp_path / "checkpoint")
+    graph = tmp_path / "model.onnx"
+    tensors = {"*.q_proj.*": "bf16", "*.layers.1.mlp.*": "fp8", "*.layers.0.mlp.up_proj.*": "f16"}
+    write_onnx(tmp_path / "checkpoint", graph, embeddings="f16", head="bf16", tensors=tensors)
+    onnx.checker.check_model(str(graph), full_check=True)
+    fitting = {"embed_tokens": "f16", "lm_head": "bf16", "q_proj": "bf16", "1.mlp": "fp8", "0.mlp.up_proj": "f16"}
+    for name, parameter in model.named_parameters():
         if parameter.dim() == 2:
-            parameter.copy_(parameter.half().float())
+            stored = next((kind for part, kind in fitting.items() if part in name), "f32")
+            parameter.copy_(ROUNDED[stored](parameter))
+            assert torch.equal(torch.from_numpy(read_graph_weights(graph)(name)), parameter), name
     ids = random_ids(30)
     np.testing.assert_allclose(OnnxModel(graph, threads=1).logits(ids, decode=5), reference(model, ids), atol=1e-4)
 
