@@ -11,7 +11,7 @@ import typer
 
 import castline
 from castline.cli import compile as compile_commands
-from castline.cli import corpus, doctor, engine, importing, init, inspect, train
+from castline.cli import corpus, doctor, engine, export, importing, init, inspect, train
 from castline.cli.guard import guarded
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("import")(guarded(importing.import_command))
 app.command("init")(guarded(init.init_command))
 app.command("compile")(guarded(compile_commands.compile_command))
 app.command("verify")(guarded(compile_commands.verify_command))
+app.command("export")(guarded(export.export_command))
 app.command("inspect")(guarded(inspect.inspect_command))
 app.command("run")(guarded(engine.run_command))
 app.command("score")(guarded(engine.score_command))

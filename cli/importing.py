@@ -21,8 +21,8 @@ def import_command(
     summary = import_checkpoint(source, out, force=force)
     if summary.reused:
         note(f"{out} was made from the same source: reused")
-    fields = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(summary).items()}
+    fields = asdict(summary) | {"checkpoint": str(summary.checkpoint)}
     if json_output:
-        print_json(fields)
+        print_json(fields | {"config": summary.config.model_dump(mode="json")})
     else:
         print_fields(fields)

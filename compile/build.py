@@ -1,6 +1,5 @@
 """Checkpoint to package: build every backend, prove it, and only then let the package appear."""
 
-import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,11 +29,12 @@ from castline.compile.package import (
     write_manifest,
 )
 from castline.compile.plan import Plan, make_plan
+from castline.compile.provenance import checkpoint_sha256
 from castline.compile.tensorrt import build_engine
 from castline.compile.text_tokens import calibration_tokens, proof_tokens
 from castline.compile.verify import Verification, prove, read_verification
-from castline.errors import CompileError, DeviceError, RecipeError
-from castline.files import atomic_folder, read_json, sha256_file, sha256_json, write_bytes
+from castline.errors import CompileError, RecipeError
+from castline.files import atomic_folder, read_json, require_space, sha256_file, write_bytes
 from castline.model.checkpoint import CheckpointReader
 from castline.model.importer import PROVENANCE_FILE, TOKENIZER_FILES
 from castline.progress import progress
@@ -94,7 +94,7 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
     check_replaceable(out)
     if is_package(out) and not force:
         return _reuse(out, provenance)
-    _check_space(out, plan)
+    require_space(out, plan.total_size, "free some space, or build fewer targets (--target)")
     _check_tokenizer(checkpoint, reader)
     tokens = proof_tokens(
         checkpoint,
@@ -191,16 +191,13 @@ def _proven(folder: Path, manifest: Manifest, verification: Verification) -> Man
 
 
 def _provenance(checkpoint: Path, config: CompileConfig) -> Provenance:
-    names = [PROVENANCE_FILE, "config.json", "generation_config.json", "model.safetensors.index.json", *TOKENIZER_FILES]
-    files = [checkpoint / name for name in names if (checkpoint / name).is_file()]
-    hashes = {path.name: sha256_file(path) for path in [*files, *sorted(checkpoint.glob("*.safetensors"))]}
     origin = checkpoint / PROVENANCE_FILE
     resolved: dict[str, Any] = config.model_dump(mode="json")
     for name, path in (("verify_text", config.verify_text), ("calibration_text", config.calibration_text)):
         if path is not None:
             resolved[name] = sha256_file(path) if path.is_file() else None
     return Provenance(
-        checkpoint_sha256=sha256_json(hashes),
+        checkpoint_sha256=checkpoint_sha256(checkpoint),
         compile=resolved,
         origin=read_json(origin) if origin.is_file() else None,
     )
@@ -223,16 +220,6 @@ def _reuse(out: Path, provenance: Provenance) -> PackageSummary:
         )
     check_files(out, manifest)
     return PackageSummary(out, manifest, read_verification(out, manifest), reused=True)
-
-
-def _check_space(out: Path, plan: Plan) -> None:
-    parent = next(folder for folder in out.parents if folder.exists())
-    free = shutil.disk_usage(parent).free
-    if free < plan.total_size:
-        raise DeviceError(
-            f"expected {plan.total_size / 1e6:,.0f} MB of free disk space for {out}, but found {free / 1e6:,.0f} MB; "
-            "free some space, or build fewer targets (--target)"
-        )
 
 
 def _check_tokenizer(checkpoint: Path, reader: CheckpointReader) -> None:

@@ -4,15 +4,15 @@ Whatever the layout on disk, tensors are spoken of under Llama's names here
 (`model.layers.0.self_attn.q_proj.weight`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from copy import copy
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from castline import files
@@ -28,12 +28,14 @@ from castline.model.hf_config import (
 )
 from castline.model.layouts import (
     LayoutName,
+    Shapes,
     from_llama,
     internlm2_source,
     layout_shapes,
-    llama_to_internlm2,
+    stored_tensor,
     unpack_qkv,
 )
+from castline.model.safetensors_file import write_safetensors
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -62,6 +64,8 @@ class CheckpointReader:
                 f"{path}: expected tensors for {self.config.num_hidden_layers} layers, but found {len(self._files)} "
                 "tensors in all"
             )
+        self.types: set[str] = set()
+        """The tensors' types in the file: F32, BF16, …"""
         self._check(layout_shapes(self.config, self.layout))
 
     def names(self) -> list[str]:
@@ -122,6 +126,7 @@ class CheckpointReader:
                         f"{self._files[name]}: expected the tensor {name} in one of "
                         f"{', '.join(sorted(_FLOATS))}, but found {kind}"
                     )
+                self.types.add(kind)
 
     def _may_be_left(self, name: str) -> bool:
         # Old Llama files carry RoPE's frequencies; some files with tied embeddings carry the copy.
@@ -175,7 +180,7 @@ def write_checkpoint(
     Args:
         path: the folder
         config: the model
-        tensors: {Llama name: tensor}, all of the model's
+        tensors: {Llama name: tensor}, all of the model's, asked for one after the other
         layout: how to name and arrange them in the file
         dtype: the type to store
         special_tokens: for `config.json` and `generation_config.json`
@@ -208,63 +213,81 @@ def write_checkpoint_files(
     extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
     """The files of `write_checkpoint`, into a folder that the caller makes appear whole."""
-    _check_tensors(config, tensors)
-    stored = tensors if layout == "llama" else llama_to_internlm2(config, tensors)
-    names = list(layout_shapes(config, layout))
+    shapes = layout_shapes(config, "llama")
+    _check_names(shapes, tensors)
+
+    def converted(name: str) -> Tensor:
+        return _checked(name, tensors[name].detach(), shapes[name], dtype)
+
+    def stored(name: str) -> Tensor:
+        return stored_tensor(config, layout, name, converted)
+
     kind = str(dtype).removeprefix("torch.")
-    _write_tensors(folder, {name: stored[name] for name in names}, dtype)
+    _write_tensors(folder, layout_shapes(config, layout), stored, dtype)
     files.write_json(folder / "generation_config.json", generation_config_json(special_tokens))
     for name, content in (extra_files or {}).items():
         files.write_bytes(folder / name, content)
     files.write_json(folder / "config.json", config_json(config, layout, special_tokens, kind))
 
 
-def _write_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-    shards: list[list[str]] = [[]]
+def _write_tensors(folder: Path, shapes: Shapes, tensor: Callable[[str], Tensor], dtype: torch.dtype) -> None:
+    """Write the tensors one by one, into one file or several of at most `MAX_SHARD_BYTES`."""
+    shards: list[Shapes] = [{}]
     size = 0
-    for name, tensor in tensors.items():
-        bytes_ = tensor.numel() * dtype.itemsize
+    for name, shape in shapes.items():
+        bytes_ = prod(shape) * dtype.itemsize
         if shards[-1] and size + bytes_ > MAX_SHARD_BYTES:
-            shards.append([])
+            shards.append({})
             size = 0
-        shards[-1].append(name)
+        shards[-1][name] = shape
         size += bytes_
     weight_map: dict[str, str] = {}
-    for index, names in enumerate(shards, 1):
+    for index, shard in enumerate(shards, 1):
         file = SINGLE_FILE if len(shards) == 1 else f"model-{index:05}-of-{len(shards):05}.safetensors"
-        content = {name: tensors[name].detach().to("cpu", dtype).contiguous() for name in names}
-        files.write_bytes(folder / file, save(content, metadata={"format": "pt"}))
-        weight_map |= dict.fromkeys(names, file)
+        write_safetensors(folder / file, shard, tensor, dtype)
+        weight_map |= dict.fromkeys(shard, file)
     if len(shards) > 1:
-        total = sum(tensor.numel() for tensor in tensors.values()) * dtype.itemsize
+        total = sum(prod(shape) for shape in shapes.values()) * dtype.itemsize
         index_json = {"metadata": {"total_size": total}, "weight_map": weight_map}
         files.write_json(folder / INDEX_FILE, index_json)
 
 
-def _check_tensors(config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
-    expected = layout_shapes(config, "llama")
-    for name, shape in expected.items():
-        if name not in tensors:
-            raise CheckpointError(f"expected the tensor {name} to write, but it is missing")
-        if tuple(tensors[name].shape) != shape:
-            raise CheckpointError(
-                f"expected the tensor {name} to be {list(shape)}, but found {list(tensors[name].shape)}"
-            )
-        _check_finite(name, tensors[name], None)
-    extra = sorted(tensors.keys() - expected.keys())
+def _check_names(shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
+    missing = [name for name in shapes if name not in tensors]
+    if missing:
+        raise CheckpointError(f"expected the tensor {missing[0]} to write, but it is missing")
+    extra = sorted(tensors.keys() - shapes.keys())
     if extra:
         raise CheckpointError(f"expected no tensor {extra[0]}{_and_more(extra)} in this model, but found it")
 
 
+def _checked(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A tensor of the shape that the model has, finite, and converted to a type that holds its values."""
+    if tuple(tensor.shape) != shape:
+        raise CheckpointError(f"expected the tensor {name} to be {list(shape)}, but found {list(tensor.shape)}")
+    converted = tensor.to("cpu", dtype)
+    if not _is_finite(converted):
+        _check_finite(name, tensor, None)
+        raise CheckpointError(
+            f"expected values of at most {torch.finfo(dtype).max:g} in the tensor {name} to store it in this type, but "
+            f"found {float(tensor.abs().max()):g}; bf16 and f32 hold it"
+        )
+    return converted
+
+
 def _check_finite(name: str, tensor: Tensor, file: Path | None) -> None:
-    # A NaN or infinity anywhere makes the sum one, and one pass over the memory is several times faster.
-    if bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all()):
+    if _is_finite(tensor):
         return
     count = int((~tensor.isfinite()).sum())
     where = f"{file}: " if file else ""
     raise CheckpointError(
         f"{where}expected finite values in the tensor {name}, but found {count} NaN or infinite of {tensor.numel()}"
     )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A NaN or infinity anywhere makes the sum one, and one pass over the memory is several times faster.
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
 def _tensor_files(folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from castline.errors import CheckpointError
+from castline.model.config import ModelConfig
 from castline.model.gguf import GgufFile
 
 FREQUENCY_DIVISORS = "rope_freqs.weight"
@@ -44,6 +45,26 @@ def gguf_rope_scaling(gguf: GgufFile, theta: float, head_dim: int) -> dict[str, 
     if bool((divisors == 1).all()):
         return None
     return _llama3(gguf, divisors.double(), theta, head_dim)
+
+
+def gguf_rope(config: ModelConfig) -> tuple[dict[str, Any], Tensor | None]:
+    """How a model's scaling is written: metadata, and llama3's divisors as a tensor. Dynamic scaling is left out.
+
+    Raises:
+        CheckpointError: llama3's parameters are not those that llama.cpp knows.
+    """
+    scaling = config.rope_scaling
+    if scaling is None or scaling.rope_type == "dynamic":
+        return {}, None
+    if scaling.rope_type == "linear":
+        return {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": scaling.factor}, None
+    low, high, original = scaling.llama3
+    if (low, high) != (_LOW, _HIGH):
+        raise CheckpointError(
+            f"expected llama3's RoPE scaling with low_freq_factor {_LOW:g} and high_freq_factor {_HIGH:g}, as "
+            f"llama.cpp has it, but found {low:g} and {high:g}"
+        )
+    return {}, frequency_divisors(config.rope_theta, config.head_dim, scaling.factor, original).float()
 
 
 def frequency_divisors(theta: float, head_dim: int, factor: float, original: float) -> Tensor:

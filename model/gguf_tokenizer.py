@@ -3,17 +3,18 @@
 import json
 from typing import Any
 
+from castline.corpus.tokenization.patterns import CL100K, DIGIT_GROUPS, SINGLE_DIGITS
 from castline.errors import CheckpointError
 from castline.model.gguf import GgufFile
 
-_CONTROL, _USER_DEFINED = 3, 4
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+"""llama.cpp's types of tokens, those that byte-level BPE has."""
+NO_VOCABULARY = "no_vocab"
+"""The tokenizer model of a file without a tokenizer."""
 # How a byte-level tokenizer splits text before merging, by llama.cpp's name for it (`tokenizer.ggml.pre`).
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _BYTES_ONLY = _BYTE_LEVEL | {"use_regex": False}
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+"
-)
+_DIGITS = {"type": "Digits", "individual_digits": True}
 
 
 def _split(pattern: str) -> dict[str, Any]:
@@ -21,13 +22,16 @@ def _split(pattern: str) -> dict[str, Any]:
     return {"type": "Sequence", "pretokenizers": [split, _BYTES_ONLY]}
 
 
-_PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
+PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     "gpt-2": _BYTE_LEVEL,
-    "smollm": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, _BYTE_LEVEL]},
-    "llama-bpe": _split(_LLAMA3),
+    "smollm": {"type": "Sequence", "pretokenizers": [_DIGITS, _BYTE_LEVEL]},
+    "llama-bpe": _split(CL100K % DIGIT_GROUPS),
+    "dbrx": _split(CL100K % DIGIT_GROUPS),
+    "qwen2": _split(CL100K % SINGLE_DIGITS),
 }
-# These take a piece that is a token as it is, without walking through the merges.
-_IGNORE_MERGES = {"llama-bpe"}
+"""The pre-tokenizer of a `tokenizer.json` for each of llama.cpp's names."""
+IGNORE_MERGES = {"llama-bpe"}
+"""These take a piece that is a token as it is, without walking through the merges."""
 
 
 def tokenizer_files(gguf: GgufFile, context: int) -> dict[str, bytes]:
@@ -36,16 +40,16 @@ def tokenizer_files(gguf: GgufFile, context: int) -> dict[str, bytes]:
     Raises:
         CheckpointError: the tokenizer is not byte-level BPE, splits in a way that is not known, or is damaged.
     """
-    if "tokenizer.ggml.model" not in gguf.metadata:
+    kind = gguf.value("tokenizer.ggml.model", str, NO_VOCABULARY)
+    if kind == NO_VOCABULARY:
         return {}
-    kind = gguf.value("tokenizer.ggml.model", str)
     pre = gguf.value("tokenizer.ggml.pre", str, "none")
-    if kind != "gpt2" or pre not in _PRE_TOKENIZERS:
+    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
         raise CheckpointError(
             f"{gguf.path}: expected a byte-level BPE tokenizer ('gpt2') that splits as one of "
-            f"{', '.join(_PRE_TOKENIZERS)}, but found '{kind}' with '{pre}'"
+            f"{', '.join(PRE_TOKENIZERS)}, but found '{kind}' with '{pre}'"
         )
-    tokens, merges = _strings(gguf, "tokens"), _strings(gguf, "merges")
+    tokens, merges = _tokens(gguf), _strings(gguf, "merges")
     vocab = {token: index for index, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
         raise CheckpointError(f"{gguf.path}: expected each token once in tokenizer.ggml.tokens, but found repetitions")
@@ -55,7 +59,7 @@ def tokenizer_files(gguf: GgufFile, context: int) -> dict[str, bytes]:
         "padding": None,
         "added_tokens": _added_tokens(gguf, tokens),
         "normalizer": None,
-        "pre_tokenizer": _PRE_TOKENIZERS[pre],
+        "pre_tokenizer": PRE_TOKENIZERS[pre],
         "post_processor": _post_processor(gguf, tokens),
         "decoder": _BYTE_LEVEL,
         "model": {
@@ -66,7 +70,7 @@ def tokenizer_files(gguf: GgufFile, context: int) -> dict[str, bytes]:
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": pre in _IGNORE_MERGES,
+            "ignore_merges": pre in IGNORE_MERGES,
             "vocab": vocab,
             "merges": [_merge(gguf, merge, vocab) for merge in merges],
         },
@@ -89,6 +93,23 @@ def special_id(gguf: GgufFile, name: str, vocab_size: int) -> int | None:
     return found
 
 
+def _tokens(gguf: GgufFile) -> list[str]:
+    """All tokens but the unused ones at the end, which only fill the embeddings' rows."""
+    tokens, types = _strings(gguf, "tokens"), _types(gguf)
+    while types and types[-1] == UNUSED:
+        types.pop()
+    return tokens[: len(types)]
+
+
+def _types(gguf: GgufFile) -> list[int]:
+    tokens, types = _strings(gguf, "tokens"), gguf.value("tokenizer.ggml.token_type", list)
+    if len(types) != len(tokens):
+        raise CheckpointError(
+            f"{gguf.path}: expected a type for each of the {len(tokens)} tokens, but found {len(types)}"
+        )
+    return list(types)
+
+
 def _strings(gguf: GgufFile, name: str) -> list[str]:
     values = gguf.value(f"tokenizer.ggml.{name}", list)
     if not all(isinstance(value, str) for value in values):
@@ -97,16 +118,11 @@ def _strings(gguf: GgufFile, name: str) -> list[str]:
 
 
 def _added_tokens(gguf: GgufFile, tokens: list[str]) -> list[dict[str, Any]]:
-    types = gguf.value("tokenizer.ggml.token_type", list)
-    if len(types) != len(tokens):
-        raise CheckpointError(
-            f"{gguf.path}: expected a type for each of the {len(tokens)} tokens, but found {len(types)}"
-        )
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return [
-        {"id": index, "content": token, **plain, "special": kind == _CONTROL}
-        for index, (token, kind) in enumerate(zip(tokens, types, strict=True))
-        if kind in (_CONTROL, _USER_DEFINED)
+        {"id": index, "content": token, **plain, "special": kind == CONTROL}
+        for index, (token, kind) in enumerate(zip(tokens, _types(gguf), strict=False))
+        if kind in (CONTROL, USER_DEFINED)
     ]
 
 

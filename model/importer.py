@@ -15,6 +15,7 @@ from castline.errors import CheckpointError, DataError, RecipeError
 from castline.model.checkpoint import CheckpointReader, write_checkpoint
 from castline.model.config import ModelConfig
 from castline.model.gguf import GgufFile
+from castline.model.gguf_layout import ARCHITECTURE, from_gguf, gguf_name
 from castline.model.gguf_rope import FREQUENCY_DIVISORS, gguf_rope_scaling
 from castline.model.gguf_tokenizer import special_id, tokenizer_files
 from castline.model.hf_config import SpecialTokens
@@ -29,22 +30,6 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
 )
-_GGUF_OUTER = {
-    "model.embed_tokens.weight": "token_embd.weight",
-    "model.norm.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
-}
-_GGUF_IN_LAYER = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 
 
 @dataclass(frozen=True)
@@ -115,9 +100,10 @@ def _import_gguf(source: Path, out: Path, provenance: dict[str, Any]) -> None:
 
 def _gguf_config(gguf: GgufFile) -> ModelConfig:
     architecture = gguf.value("general.architecture", str)
-    if architecture != "llama":
+    if architecture != ARCHITECTURE:
         raise CheckpointError(
-            f"{gguf.path}: expected the architecture 'llama', but found '{architecture}'; castline does not support it"
+            f"{gguf.path}: expected the architecture '{ARCHITECTURE}', but found '{architecture}'; castline does not "
+            "support it"
         )
     layers, heads = gguf.value("llama.block_count", int), gguf.value("llama.attention.head_count", int)
     hidden = gguf.value("llama.embedding_length", int)
@@ -156,7 +142,7 @@ def _gguf_config(gguf: GgufFile) -> ModelConfig:
 
 
 def _gguf_tensors(gguf: GgufFile, config: ModelConfig) -> dict[str, Tensor]:
-    names = {name: _gguf_name(name) for name in layout_shapes(config, "llama")}
+    names = {name: gguf_name(name) for name in layout_shapes(config, "llama")}
     extra = sorted(gguf.tensors.keys() - {FREQUENCY_DIVISORS, *names.values()})
     if extra:
         raise CheckpointError(f"{gguf.path}: expected no tensor {extra[0]}, but found it; castline does not support it")
@@ -166,23 +152,7 @@ def _gguf_tensors(gguf: GgufFile, config: ModelConfig) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{gguf.path}: expected the tensor {names[name]} to be {list(shape)}, but found {list(found)}"
             )
-    tensors = {name: gguf.tensor(stored) for name, stored in names.items()}
-    for name, tensor in tensors.items():
-        if name.endswith(("q_proj.weight", "k_proj.weight")):
-            tensors[name] = _half_rotation(tensor, config.head_dim)
-    return tensors
-
-
-def _half_rotation(weight: Tensor, head_dim: int) -> Tensor:
-    """Rows from llama.cpp's interleaved RoPE (pairs 2i, 2i+1) back to Hugging Face's (i, i + head_dim/2)."""
-    return weight.reshape(-1, head_dim // 2, 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
-
-
-def _gguf_name(llama_name: str) -> str:
-    if llama_name in _GGUF_OUTER:
-        return _GGUF_OUTER[llama_name]
-    _, _, layer, rest = llama_name.split(".", 3)
-    return f"blk.{layer}.{_GGUF_IN_LAYER[rest.removesuffix('.weight')]}.weight"
+    return {name: from_gguf(name, gguf.tensor(stored), config.head_dim) for name, stored in names.items()}
 
 
 def _shortest(value: float) -> float:

@@ -112,10 +112,14 @@ def internlm2_source(llama_name: str) -> tuple[str, int | None]:
     raise KeyError(llama_name)
 
 
-def llama_to_internlm2(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A Llama checkpoint's tensors under InternLM2's names, q, k and v packed."""
-    own = from_llama(config, tensors.__getitem__)
-    return {_internlm2_name(name): tensor for name, tensor in own.items()}
+def stored_tensor(config: ModelConfig, layout: LayoutName, name: str, tensor: Callable[[str], Tensor]) -> Tensor:
+    """The tensor that a layout holds under `name`, out of a function that gives Llama's tensors."""
+    if layout == "llama":
+        return tensor(name)
+    if name.endswith(_PACKED):
+        q, k, v = (tensor(part) for part in _qkv_names(name.removeprefix("model.")))
+        return pack_qkv(config, q, k, v)
+    return tensor(_llama_name(name.removeprefix("model.")))
 
 
 def pack_qkv(config: ModelConfig, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

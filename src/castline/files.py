@@ -18,8 +18,8 @@ from castline.errors import DataError, DeviceError
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; on leaving without an error it becomes `path`.
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Make an empty temporary file beside `path`; on leaving without an error what was written to it becomes `path`.
 
     Without `sync` a power cut may leave an empty file behind, for readers that can do without what was in it.
 
@@ -31,11 +31,12 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
+        try:
+            yield temporary
             if sync:
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         temporary.chmod(0o644)
         temporary.replace(path)
         temporary = None
@@ -44,6 +45,16 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; on leaving without an error it becomes `path`.
+
+    `sync` and errors as in `atomic_path`.
+    """
+    with atomic_path(path, sync=sync) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 @contextlib.contextmanager
@@ -84,6 +95,19 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_space(path: Path, size: int, advice: str = "free some space") -> None:
+    """Refuse to begin writing `size` bytes at `path` where the disk has less room.
+
+    Raises:
+        DeviceError: there is too little; `advice` says what to do.
+    """
+    free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
+    if free < size:
+        raise DeviceError(
+            f"expected {size / 1e6:,.0f} MB of free disk space for {path}, but found {free / 1e6:,.0f} MB; {advice}"
+        )
 
 
 def os_error(error: OSError, path: Path) -> Exception:
