@@ -11,7 +11,6 @@ from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, compute_format
 from castline.compile.graph import write_graph
-from castline.compile.int4_weights import Int4Weights
 from castline.compile.package import (
     GOLDEN,
     SCHEMA_VERSION,
@@ -33,6 +32,7 @@ from castline.compile.provenance import checkpoint_sha256
 from castline.compile.tensorrt import build_engine
 from castline.compile.text_tokens import calibration_tokens, proof_tokens
 from castline.compile.verify import Verification, prove, read_verification
+from castline.compile.weights import Weights
 from castline.errors import CompileError, RecipeError
 from castline.files import atomic_folder, read_json, require_space, sha256_file, write_bytes
 from castline.model.checkpoint import CheckpointReader
@@ -103,13 +103,13 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         vocab_size=reader.config.vocab_size,
         text=plan.config.verify_text,
     )
-    int4 = _int4_weights(reader, checkpoint, plan)
+    weights = _weights(reader, checkpoint, plan)
     with atomic_folder(out) as folder:
         tokenizer = _copy_tokenizer(checkpoint, folder)
         backends = {}
         with progress("building", len(plan.assignments), "backends") as advance:
             for target in plan.assignments:
-                backends[str(target)] = _build(reader, folder, plan, target, int4)
+                backends[str(target)] = _build(reader, folder, plan, target, weights)
                 advance(1)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -135,10 +135,10 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
     return PackageSummary(out, manifest, verification, reused=False)
 
 
-def _int4_weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Int4Weights:
+def _weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Weights:
     config = plan.config
     text = None
-    if config.calibrate and any(assignment.int4_blocks for assignment in plan.assignments.values()):
+    if config.calibration != "none" and any(assignment.int4_blocks for assignment in plan.assignments.values()):
         text = calibration_tokens(
             checkpoint,
             tokens=config.calibration_tokens,
@@ -146,19 +146,19 @@ def _int4_weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Int
             vocab_size=reader.config.vocab_size,
             text=config.calibration_text,
         )
-    return Int4Weights(reader, text)
+    return Weights(reader, text, config.calibration)
 
 
-def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, int4: Int4Weights) -> Backend:
+def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, weights: Weights) -> Backend:
     assignment = plan.assignments[target]
     engine = None
     if target == "cpu":
         file = folder / CPU_WEIGHTS
-        write_cpu_weights(reader, file, assignment, int4)
+        write_cpu_weights(reader, file, assignment, weights)
     else:
         file = graph_path(folder, target)
         compute = compute_format(target, assignment.main)
-        write_graph(reader, file, assignment, int4, compute=compute, context=plan.config.context)
+        write_graph(reader, file, assignment, weights, compute=compute, context=plan.config.context)
     if target in TENSORRT_TARGETS:
         graph, file = file, file.with_suffix(".engine")
         info = build_engine(
@@ -174,7 +174,7 @@ def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, i
     return Backend(
         weights=assignment.main,
         tensors=assignment.counts,
-        quantization=f"blocks of {', '.join(map(str, blocks))}, {int4.method}" if blocks else None,
+        quantization=f"blocks of {', '.join(map(str, blocks))}, {weights.method}" if blocks else None,
         status="built_not_run",
         file=file.relative_to(folder).as_posix(),
         engine=engine,

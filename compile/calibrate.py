@@ -1,103 +1,187 @@
 """Int4 weights from data: layer after layer, each fitted to the inputs that the quantised ones before it give.
 
-One layer is in memory at a time, and the calibration's activations: [tokens, hidden_size].
+Two runs go through the model side by side: the checkpoint's and the quantised model's. A matrix that is quantised by
+GPTQ aims at what the checkpoint's makes of *its* inputs, and where it adds to the residual stream, at the
+checkpoint's stream: so it makes up for what the matrices before it have lost (the idea of arXiv 2504.02692 and
+2504.09629). One layer is in memory at a time, and the activations of both runs.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from castline.compile.assignment import EMBEDDINGS, Assignment
-from castline.compile.gptq import gptq
-from castline.compile.quantize import Int4Matrix, rounded_values
+from castline.compile.awq import channel_scales
+from castline.compile.config import Calibration
+from castline.compile.gptq import damped, gptq, one_thread
+from castline.compile.layer_steps import Activations, Step, run_both
+from castline.compile.quantize import Float32, Int4Grid, Int4Matrix, round_int4, rounded_values
 from castline.compile.text_tokens import Ids
+from castline.model import ops
 from castline.model.checkpoint import CheckpointReader
-from castline.model.decoder import Layer, rotary_tables
-from castline.model.layouts import pack_qkv
 from castline.progress import progress
 
+_RIDGE = 0.05  # of the correction for lost inputs, as GPTQ's damping
 
-def calibrated_int4(
-    reader: CheckpointReader, ids: Ids, assignment: Assignment, *, symmetric: bool
-) -> Iterator[tuple[str, Int4Matrix]]:
-    """The int4 matrices of all layers, quantised by GPTQ, under Llama names.
+
+@dataclass(frozen=True)
+class Factors:
+    """What AWQ multiplies a tensor by before it is stored."""
+
+    rows: Float32 | None = None
+    """[out]; a norm's weights [hidden_size] are rows."""
+    columns: Float32 | None = None
+    """[in]."""
+
+    def __call__(self, tensor: Float32) -> Float32:
+        """The tensor as it is to be stored, in whatever format."""
+        if self.rows is not None:
+            tensor = tensor * (self.rows if tensor.ndim == 1 else self.rows[:, None])
+        return tensor if self.columns is None else tensor * self.columns
+
+
+@dataclass
+class FittedLayer:
+    """What calibration found for a layer, by Llama name."""
+
+    int4: dict[str, Int4Matrix] = field(default_factory=dict)
+    """Its int4 matrices, ready to be stored."""
+    factors: dict[str, Factors] = field(default_factory=dict)
+    """Of its other tensors, where there are any."""
+
+
+def fitted_layers(
+    reader: CheckpointReader, ids: Ids, assignment: Assignment, method: Calibration, *, symmetric: bool
+) -> Iterator[FittedLayer]:
+    """Quantise the int4 matrices of all layers.
 
     Args:
         reader: the checkpoint
         ids: token ids [sequences, length] of the kind of text the model is for
         assignment: the format of every tensor; what is not int4 is rounded to its format on the way
+        method: AWQ's scales, GPTQ's rounding, or both
         symmetric: grids with their zero in the middle
     """
-    config = reader.config
-    embeddings = rounded_values(reader.tensor(EMBEDDINGS).float().numpy(), assignment[EMBEDDINGS], symmetric=symmetric)
-    x = F.embedding(torch.from_numpy(ids).flatten(), torch.from_numpy(embeddings))
-    del embeddings
-    positions = torch.arange(ids.shape[1]).repeat(len(ids))
-    cos, sin = rotary_tables(config, positions)
-    residual: Tensor | None = None
-    with torch.no_grad(), progress("calibrating", config.num_hidden_layers, "layers") as advance:
-        for index in range(config.num_hidden_layers):
-            pass_through = _LayerPass(reader, index, assignment, symmetric)
-            x, residual = pass_through.run(x, residual, cos, sin, len(ids))
-            yield from pass_through.found.items()
+    embeddings = reader.tensor(EMBEDDINGS).float()
+    rounded = rounded_values(embeddings.numpy(), assignment[EMBEDDINGS], symmetric=symmetric)
+    quantised = Activations(reader, ids, torch.from_numpy(rounded))
+    original = Activations(reader, ids, embeddings)
+    del embeddings, rounded
+    with progress("calibrating", reader.config.num_hidden_layers, "layers") as advance:
+        for index in range(reader.config.num_hidden_layers):
+            with torch.no_grad():
+                fitter = _LayerFitter(reader, assignment, method, symmetric)
+                run_both(quantised.layer(index), original.layer(index), fitter.matrices)
+            yield fitter.found
             advance(1)
 
 
-class _LayerPass:
-    """Takes the calibration's activations through one layer, quantising each matrix as they reach it."""
+class _LayerFitter:
+    """Quantises the matrices of one layer as the activations of both runs reach them."""
 
-    def __init__(self, reader: CheckpointReader, index: int, assignment: Assignment, symmetric: bool) -> None:
-        self.reader, self.assignment, self.symmetric = reader, assignment, symmetric
-        self.prefix = f"model.layers.{index}."
-        self.found: dict[str, Int4Matrix] = {}
-        with torch.device("meta"):
-            self.layer = Layer(reader.config, fused=True)
+    def __init__(self, reader: CheckpointReader, assignment: Assignment, method: Calibration, symmetric: bool) -> None:
+        self._reader, self._assignment, self._symmetric = reader, assignment, symmetric
+        self._awq, self._gptq = "awq" in method, "gptq" in method
+        self.found = FittedLayer()
 
-    def run(self, x: Tensor, residual: Tensor | None, cos: Tensor, sin: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-        """As `Layer.forward`."""
-        layer = self.layer
-        self._assign("attention_norm.weight", self._tensor("input_layernorm.weight"))
-        normed, residual = layer.attention_norm(x, residual)
-        q, k, v = self._quantize(normed, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-        self._assign("attention.wqkv.weight", pack_qkv(self.reader.config, q, k, v))
-        attended = layer.attention.attend(normed, cos, sin, rows)
-        (output,) = self._quantize(attended * _inverse_rms(residual), "self_attn.o_proj")
-
-        self._assign("ffn_norm.weight", self._tensor("post_attention_layernorm.weight"))
-        normed, residual = layer.ffn_norm(attended @ output.T, residual)
-        gate, up = self._quantize(normed, "mlp.gate_proj", "mlp.up_proj")
-        inner = F.silu(normed @ gate.T) * (normed @ up.T)
-        (down,) = self._quantize(inner * _inverse_rms(residual), "mlp.down_proj")
-        return inner @ down.T, residual
-
-    def _quantize(self, inputs: Tensor, *names: str) -> list[Tensor]:
-        """Quantise the matrices that share these inputs [tokens, in]; what they then stand for."""
-        hessian = inputs.T @ inputs
+    def matrices(self, step: Step, goal: Step) -> tuple[list[Tensor], list[Tensor]]:
+        """A step's matrices in both runs: the quantised ones, which is what this finds, and the checkpoint's."""
+        originals = {name: self._reader.tensor(name).float() for name in step.names}
+        int4 = {name: matrix for name, matrix in originals.items() if self._assignment[name].kind == "int4"}
+        scales: Tensor | None = None
+        if int4:
+            inputs, aims, lost = _weighted(step, goal)
+            hessian = _products(inputs, inputs)
+            if self._awq:
+                scales = self._scales(step, int4, hessian, inputs.abs().mean(dim=0))
+            if self._gptq:
+                int4 = _corrected(int4, inputs, hessian, aims, lost)
+            for name, matrix in int4.items():
+                self.found.int4[name] = self._quantised(matrix, hessian, scales, self._assignment[name].block)
         values = []
-        for name in names:
-            full_name = f"{self.prefix}{name}.weight"
-            matrix, stored = self._tensor(f"{name}.weight"), self.assignment[full_name]
-            if stored.kind == "int4":
-                found = gptq(matrix, hessian, stored.block, symmetric=self.symmetric)
-                self.found[full_name] = found
-                values.append(torch.from_numpy(found.values()))
+        for name, matrix in originals.items():
+            if name in int4:
+                value = self.found.int4[name].values()
             else:
-                values.append(torch.from_numpy(rounded_values(matrix.numpy(), stored)))
-        return values
+                if scales is not None:
+                    self.found.factors[name] = Factors(columns=scales.numpy())
+                wanted = matrix if scales is None else matrix * scales
+                value = rounded_values(wanted.numpy(), self._assignment[name])
+            values.append(torch.from_numpy(value) if scales is None else torch.from_numpy(value) / scales)
+        return values, list(originals.values())
 
-    def _tensor(self, name: str) -> Tensor:
-        return self.reader.tensor(self.prefix + name).float()
+    def _quantised(self, matrix: Tensor, hessian: Tensor, scales: Tensor | None, block: int) -> Int4Matrix:
+        if scales is not None:
+            matrix, hessian = matrix * scales, hessian / scales / scales[:, None]
+        if self._gptq:
+            return gptq(matrix, hessian, block, symmetric=self._symmetric)
+        return round_int4(matrix.numpy(), block, symmetric=self._symmetric)
 
-    def _assign(self, name: str, value: Tensor) -> None:
-        self.layer.load_state_dict({name: value}, strict=False, assign=True)
+    def _scales(self, step: Step, int4: dict[str, Tensor], hessian: Tensor, magnitudes: Tensor) -> Tensor:
+        """AWQ's scales of a step's inputs [in]; what makes the inputs is divided by them."""
+        config, maker = self._reader.config, _maker(step.names[0])
+        if maker.endswith("v_proj.weight"):  # the query heads of a group read the same rows of v
+            heads = magnitudes.view(config.num_key_value_heads, config.group_size, config.head_dim)
+            magnitudes = heads.mean(dim=1, keepdim=True).expand_as(heads).reshape(-1)
+        matrices = [(matrix, self._assignment[name].block) for name, matrix in int4.items()]
+        is_norm = maker.endswith("norm.weight")
+        scales = channel_scales(matrices, hessian, magnitudes, symmetric=self._symmetric, powers_of_two=not is_norm)
+        rows = scales
+        if maker.endswith("v_proj.weight"):
+            rows = scales.view(config.num_key_value_heads, config.group_size, config.head_dim)[:, 0].reshape(-1)
+        inverse = (1 / rows).numpy()
+        if maker in self.found.int4:
+            matrix = self.found.int4[maker]
+            grid = Int4Grid(matrix.grid.scale * inverse[:, None], matrix.grid.zero, matrix.grid.block)
+            self.found.int4[maker] = Int4Matrix(matrix.q, grid)
+        else:
+            self.found.factors[maker] = replace(self.found.factors.get(maker, Factors()), rows=inverse)
+        return scales
 
 
-def _inverse_rms(stream: Tensor) -> Tensor:
-    """[tokens, 1]: what a norm multiplies the stream [tokens, hidden_size] with.
+def _weighted(step: Step, goal: Step) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Inputs, the checkpoint's inputs, and what the stream has lost; tokens weighted by what their outputs count.
 
-    What is added to the stream counts as much as the norms behind it let through: a few tokens with a huge
-    stream (a sequence's first one, mostly) would otherwise drown all others.
+    What is added to the stream counts as much as the norms behind it let through: a few tokens with a huge stream (a
+    sequence's first one, mostly) would otherwise drown all others.
     """
-    return stream.square().mean(dim=1, keepdim=True).rsqrt()
+    if not step.names[0].endswith(("o_proj.weight", "down_proj.weight")):
+        return step.inputs, goal.inputs, None
+    weight = step.stream.square().mean(dim=1, keepdim=True).rsqrt()
+    return step.inputs * weight, goal.inputs * weight, (goal.stream - step.stream) * weight
+
+
+def _corrected(
+    matrices: dict[str, Tensor], inputs: Tensor, hessian: Tensor, aims: Tensor, lost: Tensor | None
+) -> dict[str, Tensor]:
+    """Matrices whose products with `inputs` [tokens, in] are nearest to those of the checkpoint's with `aims`.
+
+    W + Δ, where Δ minimises ‖Δ x - (W (aim - x) + lost)‖² + ridge: Δ = (W Σ (aim - x) xᵀ + Σ lost xᵀ) H⁻¹.
+    """
+    missing = _products(aims - inputs, inputs)
+    added = _products(lost, inputs) if lost is not None else None
+    with one_thread():
+        root = torch.linalg.cholesky(damped(hessian, _RIDGE))
+    corrected = {}
+    for name, matrix in matrices.items():
+        wanted = ops.linear(matrix, missing.T.contiguous())
+        if added is not None:
+            wanted = wanted + added
+        with one_thread():
+            corrected[name] = (matrix + torch.cholesky_solve(wanted.double().T, root).T).float().contiguous()
+    return corrected
+
+
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """Σ a bᵀ over tokens: [tokens, m] and [tokens, n] to [m, n]."""
+    return ops.linear(a.T.contiguous(), b.T.contiguous())
+
+
+def _maker(name: str) -> str:
+    """The tensor whose rows become the inputs of the matrix of that name."""
+    layer, _, part = name.removesuffix(".weight").rpartition(".")
+    prefix = layer.removesuffix(".self_attn").removesuffix(".mlp")
+    makers = {"o_proj": "self_attn.v_proj", "down_proj": "mlp.up_proj", "q_proj": "input_layernorm"}
+    return f"{prefix}.{makers.get(part, 'post_attention_layernorm')}.weight"

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 from castline.compile.formats import TARGETS, Target, WeightFormat, parse_format
 from castline.recipe import Table
 
+Calibration = Literal["none", "gptq", "awq", "awq+gptq"]
+"""How int4 weights are fitted to text: not at all (rounded), by GPTQ's rounding, by AWQ's scales, or by both."""
+
 
 class Bounds(Table):
     """The highest mean KL divergence (nats per token) from the checkpoint that a weight format may have."""
@@ -33,7 +36,7 @@ class CompileConfig(Table):
     embeddings: WeightFormat | None = Field(None, description="of the embedding table; int8 with int4 layers")
     head: WeightFormat | None = Field(None, description="of an untied head; int8 with int4 layers")
     tensors: dict[str, str] = Field({}, description="formats such as int8 or int4/64 by tensor name, with * and ?")
-    calibrate: bool = Field(True, description="choose int4 weights by GPTQ from text, not by rounding")
+    calibration: Calibration = Field("gptq", description="how int4 weights are chosen where there is text for it")
     calibration_text: Path | None = Field(None, description="text or jsonl to calibrate on, not the model's corpus")
     calibration_tokens: int = Field(32_768, ge=1024, description="how much of it")
     targets: tuple[Target, ...] = Field((), description="backends to build; none: all installed")

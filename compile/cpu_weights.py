@@ -25,8 +25,8 @@ from safetensors import safe_open
 from castline.compile.assignment import Assignment
 from castline.compile.formats import INT4_BLOCKS, WeightFormat
 from castline.compile.int4_layout import ROW_BLOCK, Int4Layout, pack_int4, stored_shapes, unpack_int4
-from castline.compile.int4_weights import Int4Weights
 from castline.compile.quantize import FLOAT_DTYPES, dequantize_rows, quantize_int8
+from castline.compile.weights import Weights
 from castline.files import atomic_write
 from castline.model.checkpoint import CheckpointReader
 from castline.model.config import ModelConfig
@@ -61,17 +61,17 @@ class _Entry(NamedTuple):
         return math.prod(self.shape) * _DTYPES[self.dtype].itemsize
 
 
-def write_cpu_weights(reader: CheckpointReader, path: Path, assignment: Assignment, int4: Int4Weights) -> None:
+def write_cpu_weights(reader: CheckpointReader, path: Path, assignment: Assignment, weights: Weights) -> None:
     """Write the weights of a checkpoint, one tensor in memory at a time.
 
     Args:
         reader: the checkpoint
         path: the safetensors file
         assignment: the format of every tensor
-        int4: gives the matrices in int4
+        weights: gives the tensors
     """
     entries = _entries(reader.config, assignment)
-    arrays = _arrays(reader, assignment, int4)
+    arrays = _arrays(reader, assignment, weights)
     with atomic_write(path) as file:
         file.write(_header(entries, assignment))
         for entry in entries:
@@ -112,17 +112,17 @@ def _bytes(array: NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(array).view(np.uint8).data
 
 
-def _arrays(reader: CheckpointReader, assignment: Assignment, int4: Int4Weights) -> Iterator[NDArray[Any]]:
+def _arrays(reader: CheckpointReader, assignment: Assignment, weights: Weights) -> Iterator[NDArray[Any]]:
     """The data of every entry but the padding, in order."""
     for name in layout_shapes(reader.config, "llama"):
         kind = assignment[name].kind
         if kind == "int4":
-            layout = pack_int4(int4.matrix(name, assignment, symmetric=False))
+            layout = pack_int4(weights.matrix(name, assignment, symmetric=False))
             yield from (layout.q, layout.scale, layout.zero)
         elif kind == "int8":
-            yield from quantize_int8(reader.tensor(name).float().numpy())
+            yield from quantize_int8(weights.tensor(name, assignment, symmetric=False))
         else:
-            yield reader.tensor(name).float().numpy().astype(FLOAT_DTYPES[kind])
+            yield weights.tensor(name, assignment, symmetric=False).astype(FLOAT_DTYPES[kind])
 
 
 def _entries(config: ModelConfig, assignment: Assignment) -> list[_Entry]:

@@ -1,17 +1,20 @@
 """GPTQ: int4 points chosen so that a layer's outputs, not its weights, stay close (arXiv 2210.17323).
 
 Columns are rounded one after the other, the most important first; the error that each leaves in the outputs
-is made up for by the columns that are still free. What matters is H = Σ x xᵀ over the layer's inputs x.
+is made up for by the columns that are still free. What matters is H = Σ x xᵀ over the layer's inputs x. The columns
+are rounded by csrc/kernels/quantize; here is what comes before: the inverse of H.
 """
 
-import numpy as np
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from castline.compile.quantize import Int4Grid, Int4Matrix, int4_grid
+from castline import _C
+from castline.compile.quantize import Int4Grid, Int4Matrix
 
 DAMPING = 0.01  # added to H's diagonal, as a share of its mean
-_COLUMNS = 128  # whose later effects are gathered into one product
 
 
 def gptq(matrix: Tensor, hessian: Tensor, block: int, *, symmetric: bool = False) -> Int4Matrix:
@@ -21,42 +24,46 @@ def gptq(matrix: Tensor, hessian: Tensor, block: int, *, symmetric: bool = False
         matrix: [out, in], float32
         hessian: H [in, in], float32 or wider
         block: elements of a row that share a grid
-        symmetric: see `int4_grid`
+        symmetric: grids with their zero in the middle
+    """
+    h = damped(hessian, DAMPING)
+    order = torch.argsort(h.diagonal(), descending=True, stable=True)
+    factor = inverse_factor(h[order][:, order]).float()
+    q, scale, zero = _C.gptq(matrix.numpy(), factor.numpy(), order.numpy(), block, symmetric)
+    return Int4Matrix(q, Int4Grid(scale, zero, block))
+
+
+def damped(hessian: Tensor, share: float) -> Tensor:
+    """H in float64 with `share` of its diagonal's mean added to the diagonal, so that it can be inverted.
+
+    An input that is always zero gets a one: its weights may be anything, rounding will do.
     """
     h = hessian.double()
+    h = h.clone() if h is hessian else h
     diagonal = h.diagonal()
-    unused = diagonal == 0
-    diagonal[unused] = 1  # an input that is always zero: its weights may be anything, rounding will do
-    diagonal += DAMPING * diagonal.mean()
-    grid = int4_grid(matrix.numpy(), block, symmetric=symmetric, importance=diagonal.float().numpy())
-
-    order = torch.argsort(diagonal, descending=True, stable=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h[order][:, order]))
-    # Row i of this factor is the remaining problem's inverse, divided by its diagonal's root.
-    factor = torch.linalg.cholesky(inverse, upper=True).float()
-    q = _round_columns(matrix[:, order].clone(), factor, grid, order)
-    restored = torch.empty_like(q)
-    restored[:, order] = q
-    return Int4Matrix(restored.numpy(), grid)
+    diagonal[diagonal == 0] = 1
+    diagonal += share * diagonal.mean()
+    return h
 
 
-def _round_columns(weights: Tensor, factor: Tensor, grid: Int4Grid, order: Tensor) -> Tensor:
-    """Round the columns of `weights` [out, in], which are overwritten, in turn; the points, uint8."""
-    columns = weights.shape[1]
-    blocks = (order // grid.block).tolist()
-    scales = torch.from_numpy(np.ascontiguousarray(grid.scale.T))
-    zeros = torch.from_numpy(np.ascontiguousarray(grid.zero.T)).float()
-    points = torch.empty(weights.shape[::-1], dtype=torch.uint8)
-    for start in range(0, columns, _COLUMNS):
-        end = min(start + _COLUMNS, columns)
-        part = weights[:, start:end].T.contiguous()  # [columns, out]
-        errors = torch.empty_like(part)
-        corner = factor[start:end, start:end]
-        for i in range(end - start):
-            scale, zero = scales[blocks[start + i]], zeros[blocks[start + i]]
-            q = (part[i] / scale).round_().add_(zero).clamp_(0, 15)
-            points[start + i] = q.to(torch.uint8)
-            errors[i] = (part[i] - (q - zero) * scale) / corner[i, i]
-            part[i:] -= torch.outer(corner[i, i:], errors[i])
-        weights[:, end:] -= errors.T @ factor[start:end, end:]
-    return points.T.contiguous()
+def inverse_factor(h: Tensor) -> Tensor:
+    """The upper triangular U with Uᵀ U = H⁻¹.
+
+    The rows of H and its columns in reverse make its Cholesky factor an upper one, H = R Rᵀ, and U = R⁻¹. Row i of U
+    is the inverse of the problem that columns i, i + 1, … leave, divided by its diagonal's root.
+    """
+    with one_thread():
+        lower = torch.linalg.cholesky(h.flip(0, 1))
+        inverse: Tensor = torch.linalg.solve_triangular(lower, torch.eye(len(h), dtype=h.dtype), upper=False)
+    return inverse.flip(0, 1)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra that gives the same bits whatever number of threads PyTorch otherwise has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

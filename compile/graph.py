@@ -33,7 +33,6 @@ from onnx import TensorProto
 import castline
 from castline.compile.assignment import EMBEDDINGS, Assignment
 from castline.compile.formats import INT4_BLOCKS, WeightFormat
-from castline.compile.int4_weights import Int4Weights
 from castline.compile.onnx_writer import OnnxWriter
 from castline.compile.quantize import (
     FLOAT_DTYPES,
@@ -45,6 +44,7 @@ from castline.compile.quantize import (
     quantize_fp8,
     quantize_int8,
 )
+from castline.compile.weights import Weights
 from castline.files import atomic_write, write_bytes
 from castline.model.checkpoint import CheckpointReader
 from castline.model.decoder import rotary_tables
@@ -67,7 +67,7 @@ def write_graph(
     reader: CheckpointReader,
     path: Path,
     assignment: Assignment,
-    int4: Int4Weights,
+    weights: Weights,
     *,
     compute: WeightFormat,
     context: int,
@@ -78,14 +78,14 @@ def write_graph(
         reader: the checkpoint
         path: the graph file, `….onnx`
         assignment: the format of every tensor
-        int4: gives the matrices in int4
+        weights: gives the tensors
         compute: what activations are: "f32" (ONNX Runtime on a CPU), "f16" or "bf16" (TensorRT)
         context: positions the rotary tables cover: the longest sequence
     """
     data = path.with_name(path.name + DATA_SUFFIX)
     with atomic_write(data) as file:
         writer = OnnxWriter(file, data.name)
-        _Decoder(reader, writer, assignment, int4, compute).build(context)
+        _Decoder(reader, writer, assignment, weights, compute).build(context)
     metadata = {"castline.context": str(context), "castline.weights": assignment.main}
     write_bytes(path, writer.save("decoder", castline.__version__, metadata))
 
@@ -128,14 +128,14 @@ class _Decoder:
         reader: CheckpointReader,
         writer: OnnxWriter,
         assignment: Assignment,
-        int4: Int4Weights,
+        weights: Weights,
         compute: WeightFormat,
     ) -> None:
         self.reader = reader
         self.config = reader.config
         self.writer = writer
         self.assignment = assignment
-        self.int4 = int4
+        self.weights = weights
         self.compute = compute
         self.dtype = FLOAT_DTYPES[compute]
         self.for_tensorrt = compute != "f32"
@@ -235,7 +235,7 @@ class _Decoder:
         """The value that holds the transpose [in, out] of a matrix of the checkpoint."""
         kind = self.assignment[name].kind
         if kind == "int4":
-            return self._dequantize_int4(name, self.int4.matrix(name, self.assignment, symmetric=self.for_tensorrt))
+            return self._dequantize_int4(name, self.weights.matrix(name, self.assignment, symmetric=self.for_tensorrt))
         matrix = self._tensor(name)
         if kind in _BY_ROW:
             quantized, scale = _BY_ROW[kind](matrix)
@@ -299,8 +299,7 @@ class _Decoder:
         return self.writer.node("DequantizeLinear", inputs, _path(name), axis=0, block_size=matrix.grid.block)
 
     def _tensor(self, name: str) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = self.reader.tensor(name).float().numpy()
-        return array
+        return self.weights.tensor(name, self.assignment, symmetric=self.for_tensorrt)
 
 
 def _path(name: str) -> str:

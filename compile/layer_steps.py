@@ -91,12 +91,27 @@ class Activations:
 
 def run_layer(steps: LayerSteps, matrices: Callable[[Step], list[Tensor]]) -> None:
     """Take activations through a layer whose matrices `matrices` gives."""
-    step = next(steps, None)
+    step: Step | None = next(steps)
     while step is not None:
-        try:
-            step = steps.send(matrices(step))
-        except StopIteration:
-            step = None
+        step = _after(steps, matrices(step))
+
+
+def run_both(
+    first: LayerSteps, second: LayerSteps, matrices: Callable[[Step, Step], tuple[list[Tensor], list[Tensor]]]
+) -> None:
+    """Take two models' activations through a layer side by side; `matrices` gives those of both."""
+    one: Step | None = next(first)
+    other: Step | None = next(second)
+    while one is not None and other is not None:
+        of_first, of_second = matrices(one, other)
+        one, other = _after(first, of_first), _after(second, of_second)
+
+
+def _after(steps: LayerSteps, matrices: list[Tensor]) -> Step | None:
+    try:
+        return steps.send(matrices)
+    except StopIteration:
+        return None
 
 
 @torch.no_grad()

@@ -117,51 +117,20 @@ def round_int4(matrix: Float32, block: int, *, symmetric: bool = False) -> Int4M
     return Int4Matrix(grid.round(matrix), grid)
 
 
-def int4_grid(matrix: Float32, block: int, *, symmetric: bool = False, importance: Float32 | None = None) -> Int4Grid:
-    """Choose the grid of every block of `matrix` [out, in].
+def int4_grid(matrix: Float32, block: int, *, symmetric: bool = False) -> Int4Grid:
+    """The grids that span the range of every block of `matrix` [out, in], zero always on the grid.
 
     Args:
         matrix: the values
         block: elements of a row that share a grid; the last block of a row may be shorter
         symmetric: zero is 8 everywhere, as TensorRT wants it; otherwise a whole number per block
-        importance: [in], how much an element's squared error weighs. With it, a grid may leave the outermost
-            values out where that makes the weighted error smaller; without it, it spans them all.
     """
-    blocks = _cut(matrix, block)
-    if importance is None:
-        return _spanning_grid(blocks, np.float32(1), block, symmetric)
-    weights = _cut(importance[None].astype(np.float32), block)
-    best = _spanning_grid(blocks, np.float32(1), block, symmetric)
-    scale, zero = best.scale, best.zero
-    error = _error(blocks, best, weights)
-    for share in np.arange(0.98, 0.58, -0.04, dtype=np.float32):
-        grid = _spanning_grid(blocks, share, block, symmetric)
-        found = _error(blocks, grid, weights)
-        better = found < error
-        scale, zero = np.where(better, grid.scale, scale), np.where(better, grid.zero, zero)
-        error = np.minimum(error, found)
-    return Int4Grid(scale, zero, block)
-
-
-def _cut(matrix: Float32, block: int) -> Float32:
-    """Blocks [rows, blocks, block] of `matrix` [rows, size]; zeros, which are on every grid, fill the last one."""
     rows, size = matrix.shape
-    return np.pad(matrix, ((0, 0), (0, -size % block))).reshape(rows, -1, block)
-
-
-def _spanning_grid(blocks: Float32, share: np.float32, block: int, symmetric: bool) -> Int4Grid:
-    """Grids over `share` of the range of each block [rows, blocks, block], zero always on the grid."""
-    low = np.minimum(blocks.min(axis=2), 0) * share
-    high = np.maximum(blocks.max(axis=2), 0) * share
+    # Zeros, which are on every grid, fill the last block.
+    blocks = np.pad(matrix, ((0, 0), (0, -size % block))).reshape(rows, -1, block)
+    low, high = np.minimum(blocks.min(axis=2), 0), np.maximum(blocks.max(axis=2), 0)
     scale = np.maximum(high / 7, -low / 8) if symmetric else (high - low) / _INT4_MOST
     # A float16 of zero would lose the block; the smallest normal one is far below any weight that matters.
     scale = np.maximum(scale.astype(np.float16), np.finfo(np.float16).smallest_normal).astype(np.float32)
     zero = np.full(scale.shape, INT4_SYMMETRIC_ZERO) if symmetric else np.clip(np.rint(-low / scale), 0, _INT4_MOST)
     return Int4Grid(scale, zero.astype(np.uint8), block)
-
-
-def _error(blocks: Float32, grid: Int4Grid, weights: Float32) -> Float32:
-    scale, zero = grid.scale[:, :, None], grid.zero[:, :, None].astype(np.float32)
-    q = np.clip(np.rint(blocks / scale) + zero, 0, _INT4_MOST)
-    error: Float32 = (((q - zero) * scale - blocks) ** 2 * weights).sum(axis=2)
-    return error

@@ -33,5 +33,6 @@ PYBIND11_MODULE(_C, m) {
   castline::bind_ngram(m);
   castline::bind_text(m);
   castline::bind_tokenizer(m);
+  castline::bind_quantize(m);
   castline::bind_runtime(m);
 }

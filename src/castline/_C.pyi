@@ -34,6 +34,20 @@ def count_characters(texts: Sequence[str | bytes], counts: npt.NDArray[np.int64]
 def content_hashes(texts: Sequence[str | bytes], threads: int = 1) -> npt.NDArray[np.uint64]:
     """A 128-bit hash of each text, white space runs as one space: uint64 [n, 2]. Equal rows are exact duplicates."""
 
+def gptq(
+    weights: npt.NDArray[np.float32],
+    factor: npt.NDArray[np.float32],
+    order: npt.NDArray[np.int64],
+    block: int,
+    symmetric: bool = False,
+    threads: int = 0,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """A matrix [out, in] in 4 bits by GPTQ (csrc/kernels/quantize/gptq.hpp): q [out, in], scale and zero [out, blocks].
+
+    `factor` [in, in] is the upper triangular U with UᵀU = H⁻¹, its rows and columns in the `order` in which the
+    matrix's columns are rounded. Releases the GIL. The result does not depend on `threads` (0: one per processor).
+    """
+
 def minhash(
     texts: Sequence[str | bytes],
     kind: Literal["text", "code"] = "text",

@@ -1,7 +1,9 @@
 """Small random checkpoints, written by transformers itself: independent of castline's own writer and decoder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from pydoc_data import topics
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,17 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from castline import _C
 from castline.compile.assignment import Assignment, assign
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import Target, compute_format
 from castline.compile.graph import write_graph
-from castline.compile.int4_weights import Int4Weights
-from castline.model.checkpoint import CheckpointReader
+from castline.compile.weights import Weights
+from castline.model.checkpoint import CheckpointReader, write_checkpoint
+from castline.model.config import ModelConfig
+from castline.model.decoder import Decoder
+from castline.model.layouts import to_llama
 
 VOCABULARY = 320
 SMALL = {
@@ -80,7 +86,7 @@ def assigned(checkpoint: Path, target: Target, **options: Any) -> Assignment:
 def write_cpu(checkpoint: Path, path: Path, **options: Any) -> None:
     """The CPU runtime's weights of a checkpoint, rounded."""
     reader = CheckpointReader(checkpoint)
-    write_cpu_weights(reader, path, assigned(checkpoint, "cpu", **options), Int4Weights(reader, None))
+    write_cpu_weights(reader, path, assigned(checkpoint, "cpu", **options), Weights(reader, None))
 
 
 def write_onnx(checkpoint: Path, path: Path, target: Target = "onnx", *, context: int = 64, **options: Any) -> None:
@@ -88,7 +94,7 @@ def write_onnx(checkpoint: Path, path: Path, target: Target = "onnx", *, context
     reader = CheckpointReader(checkpoint)
     assignment = assigned(checkpoint, target, **options)
     compute = compute_format(target, assignment.main)
-    write_graph(reader, path, assignment, Int4Weights(reader, None), compute=compute, context=context)
+    write_graph(reader, path, assignment, Weights(reader, None), compute=compute, context=context)
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -100,3 +106,53 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|endoftext|>"])
     tokenizer.save(str(folder / "tokenizer.json"))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A small model that has learnt a real text, and two parts of that text."""
+
+    checkpoint: Path
+    seen: NDArray[np.int64]
+    """Sequences [n, 128] of what it was trained on."""
+    held_out: NDArray[np.int64]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A byte-level model trained for some seconds on Python's own reference manual, which comes with Python."""
+    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
+    config = ModelConfig(
+        vocab_size=257,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+    )
+    write_tokenizer(folder.parent)
+    tokenizer = _C.Tokenizer(folder.parent / "tokenizer.json")
+
+    def sequences(texts: Sequence[str], count: int) -> NDArray[np.int64]:
+        ids = tokenizer.encode("\n\n".join(texts))
+        return ids[: 128 * count].reshape(count, 128).astype(np.int64)
+
+    names = sorted(topics.topics)
+    kept = sequences([topics.topics[name] for name in names[::2]], 1900)
+    left = sequences([topics.topics[name] for name in names[1::2]], 32)
+    decoder = Decoder(config)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3, weight_decay=0.1)
+    order = np.random.default_rng(0)
+    for step in range(160):
+        batch = torch.from_numpy(kept[order.integers(0, len(kept), 12)])
+        loss = decoder.loss(batch[:, :-1].contiguous(), batch[:, 1:].contiguous()) / batch[:, 1:].numel()
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / 160)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    tensors = to_llama(config, {name: value.detach() for name, value in decoder.named_parameters()})
+    write_checkpoint(folder, config, tensors)
+    write_tokenizer(folder)
+    return Trained(folder, kept, left)

@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+#include "kernels/quantize/gptq_rows.inl"
+
+namespace castline::kernels {
+
+const GptqRows kGptqAvx2 = round_rows;
+
+}  // namespace castline::kernels
+#endif

@@ -1,0 +1,7 @@
+#include "kernels/quantize/gptq_rows.inl"
+
+namespace castline::kernels {
+
+const GptqRows kGptqScalar = round_rows;
+
+}  // namespace castline::kernels
