@@ -9,7 +9,7 @@ from castline import _C, __version__
 from castline.compile.backends import CPU_WEIGHTS, graph_path
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
-from castline.compile.formats import TENSORRT_TARGETS, Target, compute_format
+from castline.compile.formats import TENSORRT_TARGETS, Target, cache_format, compute_format
 from castline.compile.graph import write_graph
 from castline.compile.package import (
     GOLDEN,
@@ -119,6 +119,7 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
                 eos_ids=reader.special_tokens.eos_ids,
                 bos_id=reader.special_tokens.bos_id,
                 max_context=plan.config.context,
+                kv=plan.config.kv,
                 rope_theta=None if reader.config.rope_theta == model.rope_theta else reader.config.rope_theta,
             ),
             tokenizer=tokenizer,
@@ -174,6 +175,7 @@ def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, w
     return Backend(
         weights=assignment.main,
         tensors=assignment.counts,
+        kv=cache_format(target, plan.config.kv, assignment.main),
         quantization=f"blocks of {', '.join(map(str, blocks))}, {weights.method}" if blocks else None,
         status="built_not_run",
         file=file.relative_to(folder).as_posix(),

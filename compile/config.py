@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from castline.compile.formats import TARGETS, Target, WeightFormat, parse_format
+from castline.compile.formats import TARGETS, CacheFormat, Target, WeightFormat, parse_format
 from castline.recipe import Table
 
 Calibration = Literal["none", "gptq", "awq", "awq+gptq"]
@@ -22,10 +22,10 @@ class Bounds(Table):
     fp8: float = Field(0.05, ge=0)
     int4: float = Field(0.1, ge=0)
 
-    def of(self, weights: WeightFormat) -> float:
-        """The bound for one weight format."""
+    def of(self, weights: WeightFormat, kv: WeightFormat = "f32") -> float:
+        """The bound for one weight format; an int8 cache of keys and values may cost what int8 weights may."""
         bound: float = getattr(self, weights)
-        return bound
+        return max(bound, self.int8) if kv == "int8" else bound
 
 
 class CompileConfig(Table):
@@ -43,7 +43,7 @@ class CompileConfig(Table):
     context: int = Field(0, ge=0, description="longest sequence in tokens; 0: the model's")
     batch: int = Field(1, ge=1, description="most sequences a TensorRT engine decodes at once")
     compute_capability: tuple[str, ...] = Field((), description="of TensorRT engines; none: all offered")
-    kv: Literal["f32", "int8"] = Field("f32", description="format of the key/value cache; f32 so far")
+    kv: CacheFormat = Field("f32", description="format of the CPU runtime's key/value cache: f32 or int8")
     verify_tokens: int = Field(1024, ge=64, description="held-out tokens the proof runs over")
     verify_text: Path | None = Field(None, description="text for the proof, not the held-out one")
     bounds: Bounds = Bounds()

@@ -6,6 +6,7 @@ from castline.errors import CompileError
 
 WeightFormat = Literal["f32", "f16", "bf16", "int8", "int4", "fp8"]
 Target = Literal["cpu", "onnx", "tensorrt-rtx", "tensorrt"]
+CacheFormat = Literal["f32", "int8"]
 Role = Literal["layer", "embeddings", "head"]
 """What a matrix is to a model. A tied head is the embeddings."""
 
@@ -18,14 +19,14 @@ FLOATS: tuple[WeightFormat, ...] = ("f32", "f16", "bf16")
 # 16 bits (its fp32 attention builds only decomposed), so f32 becomes f16 there, and the package records it.
 _STORED: dict[WeightFormat, dict[Target, WeightFormat]] = {
     "f32": {"cpu": "f32", "onnx": "f32", "tensorrt-rtx": "f16", "tensorrt": "f16"},
-    "f16": {"onnx": "f16", "tensorrt-rtx": "f16", "tensorrt": "f16"},
-    "bf16": {"onnx": "bf16"},
+    "f16": {"cpu": "f16", "onnx": "f16", "tensorrt-rtx": "f16", "tensorrt": "f16"},
+    "bf16": {"cpu": "bf16", "onnx": "bf16"},
     "int8": {"cpu": "int8", "onnx": "int8", "tensorrt-rtx": "int8", "tensorrt": "int8"},
     "int4": {"cpu": "int4", "onnx": "int4", "tensorrt-rtx": "int4", "tensorrt": "int4"},
     "fp8": {"onnx": "fp8"},
 }
 
-# Rows are looked up in embeddings, which not every target can do in every format: the next wider one then.
+# Rows are looked up in embeddings, which graphs cannot do in every format: the next wider one then.
 _EMBEDDINGS: dict[WeightFormat, WeightFormat] = {"int4": "int8", "fp8": "f16"}
 
 # The oldest GPUs that compute with a format in TensorRT.
@@ -68,9 +69,14 @@ def stored_format(wanted: TensorFormat, role: Role, target: Target) -> TensorFor
         able = ", ".join(name for name, stored in _STORED.items() if target in stored)
         raise CompileError(f"target {target} does not take {wanted.kind} weights: expected one of {able}")
     kind = takers[target]
-    if role == "embeddings":
+    if role == "embeddings" and target != "cpu":
         kind = _EMBEDDINGS.get(kind, kind)
     return TensorFormat(kind, wanted.block if kind == "int4" else 0)
+
+
+def cache_format(target: Target, kv: CacheFormat, weights: WeightFormat) -> WeightFormat:
+    """How `target` caches keys and values: as asked for on the CPU, elsewhere as the graph computes."""
+    return kv if target == "cpu" else compute_format(target, weights)
 
 
 def compute_format(target: Target, weights: WeightFormat) -> WeightFormat:

@@ -75,6 +75,7 @@ def _package(path: Path) -> Inspection:
             "status": backend.status,
             "weights": backend.weights,
             "tensors": backend.tensors,
+            "kv": backend.kv,
             "mean_kl": measured.mean_kl if measured else None,
             "bound": proof.bound,
             "bytes": manifest.size(name),

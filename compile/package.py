@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, field_validator
 
-from castline.compile.formats import WeightFormat
+from castline.compile.formats import CacheFormat, WeightFormat
 from castline.errors import DataError, PackageError, RecipeError
 from castline.files import read_json, sha256_file, write_json
 from castline.model.config import ModelConfig
@@ -46,6 +46,8 @@ class Generation(Table):
     eos_ids: tuple[int, ...]
     bos_id: int | None
     max_context: int
+    kv: CacheFormat = "f32"
+    """How the CPU runtime caches keys and values."""
     rope_theta: float | None = None
     """Instead of the model's: the base that dynamic scaling has for max_context, which is beyond the trained one."""
 
@@ -58,6 +60,8 @@ class Backend(Table):
     file: str
     tensors: dict[str, int]
     """How many matrices are stored in each format."""
+    kv: WeightFormat
+    """How keys and values are cached."""
     quantization: str | None = None
     """int4 only: its blocks, and how the weights were chosen."""
     engine: dict[str, Any] | None = None

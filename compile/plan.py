@@ -12,6 +12,7 @@ from castline.compile.formats import (
     TENSORRT_TARGETS,
     Target,
     WeightFormat,
+    cache_format,
 )
 from castline.compile.tensorrt import check_capabilities, is_installed
 from castline.errors import CompileError
@@ -19,6 +20,10 @@ from castline.model.config import ModelConfig
 from castline.model.layouts import layout_shapes
 
 _FLOAT_BYTES: dict[WeightFormat, int] = {"f32": 4, "f16": 2, "bf16": 2}
+
+# Elements of an int8 key or value that share a scale, and its bytes (kCacheBlock in csrc/kernels/decoder_kernels.hpp).
+_INT8_CACHE_BLOCK = 32
+_INT8_CACHE_SCALE = 2
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,6 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
         CompileError: a format that is not there yet, a context beyond the model's, an unknown compute capability.
         DeviceError: a target's library is not installed.
     """
-    if config.kv != "f32":
-        raise CompileError(f"--kv {config.kv} is not there yet: expected f32")
     context = config.context or model.max_position_embeddings
     if not 2 <= context <= model.context_limit:
         scaling = model.rope_scaling
@@ -66,6 +69,11 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
     targets = config.targets or tuple(
         target for target in TARGETS if target not in TENSORRT_TARGETS or is_installed(target)
     )
+    if config.kv != "f32" and "cpu" not in targets:
+        raise CompileError(
+            f"--kv {config.kv} is the CPU runtime's cache: expected cpu among the targets, but got "
+            f"{', '.join(targets)}; other targets cache keys and values as their graphs compute"
+        )
     wanted = assign(model, config)
     assignments = {target: wanted.for_target(target) for target in targets}
     capabilities = {}
@@ -87,7 +95,7 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
         assignments=assignments,
         capabilities=capabilities,
         sizes={target: _size(model, target, assignments[target], context) for target in targets},
-        cache_bytes={target: _cache(model, target, resolved) for target in targets},
+        cache_bytes={target: _cache(model, target, assignments[target], resolved) for target in targets},
     )
 
 
@@ -147,6 +155,10 @@ def _size(model: ModelConfig, target: Target, assignment: Assignment, context: i
     return 2 * graph if for_tensorrt else graph  # the engine holds the weights again
 
 
-def _cache(model: ModelConfig, target: Target, config: CompileConfig) -> int:
-    values = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head_dim * config.context
-    return values * 2 * config.batch if target in TENSORRT_TARGETS else values * 4
+def _cache(model: ModelConfig, target: Target, assignment: Assignment, config: CompileConfig) -> int:
+    heads = 2 * model.num_hidden_layers * model.num_key_value_heads * config.context
+    stored = cache_format(target, config.kv, assignment.main)
+    if stored == "int8":
+        return heads * (model.head_dim + _INT8_CACHE_SCALE * -(-model.head_dim // _INT8_CACHE_BLOCK))
+    batch = config.batch if target in TENSORRT_TARGETS else 1
+    return heads * model.head_dim * _FLOAT_BYTES[stored] * batch

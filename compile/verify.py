@@ -93,7 +93,7 @@ def prove(
     proofs: dict[str, BackendProof] = {}
     failures = []
     for name, backend in backends.items():
-        bound = bounds.of(backend.weights)
+        bound = bounds.of(backend.weights, backend.kv)
         found = _measured(name, open_measurable(package, name), reference)
         if not found.mean_kl <= bound:
             errors = layer_errors(reader, stored_weights(package, name), tokens.ids[0], reference.logits[0])

@@ -70,6 +70,7 @@ py::dict info(const Engine& engine) {
   info["threads"] = backend.threads;
   info["weight_bytes"] = backend.weight_bytes;
   info["tensors"] = backend.tensors;
+  info["kv"] = backend.cache;
   info["note"] = engine.note();
   if (!backend.engine.empty()) {
     info["engine"] = backend.engine;

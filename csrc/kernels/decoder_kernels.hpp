@@ -52,19 +52,41 @@ constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
 /// Scales of one quantised row of `size` activations.
 constexpr std::size_t dot_blocks(std::size_t size) { return (size + kDotBlock - 1) / kDotBlock; }
 
-/// One query head attending to the cache; `rows` consecutive positions of one sequence.
+/// Elements of a cached int8 key or value that share a scale.
+inline constexpr std::size_t kCacheBlock = 32;
+/// Scales of a cached key or value; the last may serve fewer elements.
+constexpr std::size_t cache_blocks(std::size_t head_dim) {
+  return (head_dim + kCacheBlock - 1) / kCacheBlock;
+}
+
+/// The query heads that share a head of keys and values, attending to the cache from consecutive positions of
+/// one sequence.
 struct AttentionTask {
-  const float* query;  ///< row r at query + r * query_stride, [head_dim], already rotated
-  std::size_t query_stride;
-  std::size_t rows;
-  std::size_t first;  ///< position of row 0: row r sees positions 0 … first + r
+  const float* query;        ///< head h of position p at query + p * query_stride + h * head_dim, rotated
+  std::size_t query_stride;  ///< between positions
+  std::size_t heads;
+  std::size_t positions;
+  std::size_t first;  ///< the first of the positions; position p sees 0 … first + p
   std::size_t head_dim;
-  float scale;          ///< multiplies the scores: 1 / sqrt(head_dim)
-  const float* keys;    ///< blocks as kKeyBlock describes, at least first + rows positions
-  const float* values;  ///< [positions, head_dim]
-  float* scores;        ///< scratch, rows * round_up(first + rows, kKeyBlock) floats
-  float* out;           ///< row r at out + r * out_stride, [head_dim]
+  float scale;    ///< multiplies the scores: 1 / sqrt(head_dim)
+  float* scores;  ///< scratch, heads * positions * round_up(first + positions, kKeyBlock) floats
+  float* out;     ///< as query
   std::size_t out_stride;
+};
+
+/// The keys and values of one head; at least first + positions of an AttentionTask, keys in whole blocks.
+struct FloatCache {
+  const float* keys;    ///< blocks as kKeyBlock describes
+  const float* values;  ///< [positions, head_dim]
+};
+
+/// The same in int8: element i = q · scale of block i / kCacheBlock, the scales in float16.
+struct Int8Cache {
+  const std::int8_t* keys;            ///< as in FloatCache
+  const std::uint16_t* key_scales;    ///< [position / 16][cache_blocks(head_dim)][16]
+  const std::int8_t* values;          ///< [positions, head_dim]
+  const std::uint16_t* value_scales;  ///< [cache_blocks(head_dim), capacity]
+  std::size_t capacity;
 };
 
 struct DecoderKernels {
@@ -100,7 +122,8 @@ struct DecoderKernels {
   /// x += y.
   void (*add)(float* x, const float* y, std::size_t size);
   /// out = softmax(scale · query · keysᵀ) · values over the positions a row may see.
-  void (*attention)(const AttentionTask& task);
+  void (*attention)(const AttentionTask& task, const FloatCache& cache);
+  void (*attention_i8)(const AttentionTask& task, const Int8Cache& cache);
   float (*maximum)(const float* x, std::size_t size);
   /// log Σ exp(x).
   float (*log_sum_exp)(const float* x, std::size_t size);

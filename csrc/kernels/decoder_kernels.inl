@@ -8,11 +8,9 @@
 
 namespace {
 
-using castline::kernels::AttentionTask;
 using castline::kernels::Int4Matrix;
 using castline::kernels::kActivationMax;
 using castline::kernels::kDotBlock;
-using castline::kernels::kKeyBlock;
 
 using F = Simd::F;
 constexpr std::size_t kLanes = Simd::kLanes;
@@ -157,7 +155,8 @@ constexpr castline::kernels::DecoderKernels kTable = {
     rope,
     swiglu,
     add,
-    attention,
+    attention<FloatCache>,
+    attention<Int8Cache>,
     maximum,
     log_sum_exp,
 };

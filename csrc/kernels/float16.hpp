@@ -21,6 +21,22 @@ inline float float_of_half(std::uint16_t half) {
   return value;
 }
 
+/// The smallest binary16 that is not below a value of 0 or more; the quiet NaN for what is beyond the largest
+/// one, or not a number.
+inline std::uint16_t half_at_least(float value) {
+  constexpr float kLargest = 65504.0F;
+  if (!(value <= kLargest)) return 0x7E00U;
+  if (value < 0x1p-14F) {  // subnormal: a whole number of 2^-24
+    const float scaled = value * 0x1p24F;
+    const std::uint16_t whole = static_cast<std::uint16_t>(scaled);
+    return static_cast<std::uint16_t>(static_cast<float>(whole) < scaled ? whole + 1 : whole);
+  }
+  // The exponent with a half's bias; fraction bits that a half lacks count up.
+  std::uint32_t bits = 0;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>((bits - (112U << 23U) + 0x1FFFU) >> 13U);
+}
+
 /// The value of a bfloat16, the upper half of a float32.
 inline float float_of_bfloat16(std::uint16_t upper) {
   const std::uint32_t bits = static_cast<std::uint32_t>(upper) << 16U;

@@ -83,6 +83,14 @@ struct Simd {
     for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
     return load_bfloats(all);
   }
+  static F load_signed(const std::int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static F load_signed(const std::int8_t* p, std::size_t n) {
+    std::int8_t all[kLanes] = {};
+    for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
+    return load_signed(all);
+  }
 
   static I zero() { return I{}; }
   static S load_shorts(const std::int16_t* p) {

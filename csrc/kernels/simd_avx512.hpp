@@ -66,6 +66,12 @@ struct Simd {
   static F load_bfloats(const std::uint16_t* p, std::size_t n) {
     return widened(_mm256_maskz_loadu_epi16(mask(n), p));
   }
+  static F load_signed(const std::int8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static F load_signed(const std::int8_t* p, std::size_t n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask(n), p)));
+  }
 
   static I zero() { return I{}; }
   static S load_shorts(const std::int16_t* p) { return _mm512_loadu_si512(p); }

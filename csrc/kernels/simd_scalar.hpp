@@ -126,6 +126,12 @@ struct Simd {
     for (std::size_t i = 0; i < n; ++i) r.v[i] = castline::kernels::float_of_bfloat16(p[i]);
     return r;
   }
+  /// Signed bytes.
+  static F load_signed(const std::int8_t* p, std::size_t n = kLanes) {
+    F r = set(0.0F);
+    for (std::size_t i = 0; i < n; ++i) r.v[i] = static_cast<float>(p[i]);
+    return r;
+  }
 
   static I zero() { return I{}; }
   static S load_shorts(const std::int16_t* p) {

@@ -35,6 +35,7 @@ struct BackendInfo {
   std::size_t weight_bytes = 0;
   std::string engine = {};                          ///< tensorrt: the engine's file in the package
   std::string library = {};                         ///< tensorrt: what runs it, and its version
+  std::string cache = {};                           ///< cpu: f32 or int8, how keys and values are stored
   std::map<std::string, std::size_t> tensors = {};  ///< cpu: how many matrices have each format
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "runtime/aligned_buffer.hpp"
+#include "runtime/kv_cache.hpp"
 
 namespace castline {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 constexpr std::size_t kChunk = 512;
 // Rows of logits computed together.
 constexpr std::size_t kLogitRows = 32;
-// Positions of one attention task.
+// Query heads times positions of one attention task, about.
 constexpr std::size_t kAttentionRows = 24;
 // Multiply-adds that are worth a task of their own: a few microseconds.
 constexpr std::size_t kTaskWork = 32768;
@@ -28,17 +29,14 @@ std::size_t grain(std::size_t work) { return (kTaskWork + work - 1) / work; }
 
 }  // namespace
 
-// Per layer and key/value head: keys in blocks (kernels::kKeyBlock), values [capacity, head_dim].
 class CpuSequence final : public Sequence {
  public:
   CpuSequence(CpuBackend& backend, std::size_t capacity)
       : backend_(backend),
         config_(backend.config_),
         kernels_(backend.kernels_),
-        capacity_(kernels::round_up(capacity, kernels::kKeyBlock)),
         limit_(capacity),
-        keys_(cache_size()),
-        values_(cache_size()) {}
+        cache_(config_, backend.cache_format_, capacity) {}
 
   std::size_t length() const override { return length_; }
 
@@ -67,14 +65,6 @@ class CpuSequence final : public Sequence {
 
   static std::size_t channel_grain(const Activations& x) {
     return kernels::round_up(grain(x.rows * x.size), kChannelGrain);
-  }
-
-  std::size_t cache_size() const {
-    return config_.num_hidden_layers * config_.num_key_value_heads * capacity_ * config_.head_dim;
-  }
-  // Where a head's keys or values begin in their cache.
-  std::size_t cache_offset(std::size_t layer, std::size_t kv_head) const {
-    return (layer * config_.num_key_value_heads + kv_head) * capacity_ * config_.head_dim;
   }
 
   void reserve(std::size_t rows) {
@@ -217,45 +207,52 @@ class CpuSequence final : public Sequence {
   void fill_cache(std::size_t layer, std::size_t rows) {
     const std::size_t dim = config_.head_dim;
     const std::size_t kv_heads = config_.num_key_value_heads;
-    const std::size_t heads = config_.num_attention_heads;
-    constexpr std::size_t kBlock = kernels::kKeyBlock;
-    for (std::size_t r = 0; r < rows; ++r) {
-      const float* cos = cos_.data() + r * dim / 2;
-      const float* sin = sin_.data() + r * dim / 2;
-      float* key = key_.data() + r * kv_heads * dim;
-      kernels_.rope(query_.data() + r * heads * dim, heads, dim, cos, sin);
-      kernels_.rope(key, kv_heads, dim, cos, sin);
-      const std::size_t position = length_ + r;
-      for (std::size_t h = 0; h < kv_heads; ++h) {
-        float* block = keys_.data() + cache_offset(layer, h) + position / kBlock * kBlock * dim;
-        // A block is scored whole, so its unused positions must hold numbers.
-        if (position % kBlock == 0) std::fill_n(block, kBlock * dim, 0.0F);
-        for (std::size_t i = 0; i < dim; ++i) block[i * kBlock + position % kBlock] = key[h * dim + i];
-        std::memcpy(values_.data() + cache_offset(layer, h) + position * dim,
-                    value_.data() + (r * kv_heads + h) * dim, dim * sizeof(float));
+    const std::size_t group = config_.num_attention_heads / kv_heads;
+    // Heads in parallel: of a head, positions come in order.
+    backend_.pool_.run(kv_heads, grain(rows * dim * 4), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = 0; r < rows; ++r) {
+        const float* cos = cos_.data() + r * dim / 2;
+        const float* sin = sin_.data() + r * dim / 2;
+        float* query = query_.data() + (r * kv_heads + begin) * group * dim;
+        float* key = key_.data() + (r * kv_heads + begin) * dim;
+        const float* value = value_.data() + (r * kv_heads + begin) * dim;
+        kernels_.rope(query, (end - begin) * group, dim, cos, sin);
+        kernels_.rope(key, end - begin, dim, cos, sin);
+        for (std::size_t h = begin; h < end; ++h, key += dim, value += dim) {
+          cache_.store(layer, h, length_ + r, key, value);
+        }
       }
-    }
+    });
   }
 
   void attend(std::size_t layer, std::size_t rows) {
     const std::size_t dim = config_.head_dim;
     const std::size_t heads = config_.num_attention_heads;
-    const std::size_t group = heads / config_.num_key_value_heads;
-    const std::size_t tiles = (rows + kAttentionRows - 1) / kAttentionRows;
-    const std::size_t work = 2 * std::min(rows, kAttentionRows) * (length_ + rows) * dim;
-    backend_.pool_.run(heads * tiles, grain(work), [&](std::size_t begin, std::size_t end) {
+    const std::size_t kv_heads = config_.num_key_value_heads;
+    const std::size_t group = heads / kv_heads;
+    const std::size_t positions = std::min(rows, (kAttentionRows + group - 1) / group);
+    const std::size_t tiles = (rows + positions - 1) / positions;
+    const std::size_t work = 2 * group * positions * (length_ + rows) * dim;
+    backend_.pool_.run(kv_heads * tiles, grain(work), [&](std::size_t begin, std::size_t end) {
       thread_local AlignedBuffer<float> scores;
       for (std::size_t task = begin; task < end; ++task) {
         const std::size_t head = task / tiles;
-        const std::size_t row = task % tiles * kAttentionRows;
-        const std::size_t count = std::min(kAttentionRows, rows - row);
+        const std::size_t row = task % tiles * positions;
+        const std::size_t count = std::min(positions, rows - row);
         const std::size_t first = length_ + row;
-        scores.reserve(count * kernels::round_up(first + count, kernels::kKeyBlock));
-        const std::size_t offset = cache_offset(layer, head / group);
-        kernels_.attention({query_.data() + (row * heads + head) * dim, heads * dim, count, first, dim,
-                            1.0F / std::sqrt(static_cast<float>(dim)), keys_.data() + offset,
-                            values_.data() + offset, scores.data(),
-                            attended_.data() + (row * heads + head) * dim, heads * dim});
+        scores.reserve(group * count * kernels::round_up(first + count, kernels::kKeyBlock));
+        const std::size_t offset = (row * heads + head * group) * dim;
+        const kernels::AttentionTask part = {.query = query_.data() + offset,
+                                             .query_stride = heads * dim,
+                                             .heads = group,
+                                             .positions = count,
+                                             .first = first,
+                                             .head_dim = dim,
+                                             .scale = 1.0F / std::sqrt(static_cast<float>(dim)),
+                                             .scores = scores.data(),
+                                             .out = attended_.data() + offset,
+                                             .out_stride = heads * dim};
+        cache_.attend(kernels_, part, layer, head);
       }
     });
   }
@@ -306,10 +303,9 @@ class CpuSequence final : public Sequence {
   CpuBackend& backend_;
   const ModelConfig& config_;
   const kernels::DecoderKernels& kernels_;
-  std::size_t capacity_;
   std::size_t limit_;
   std::size_t length_ = 0;
-  AlignedBuffer<float> keys_, values_;
+  KvCache cache_;
   AlignedBuffer<float> hidden_, normed_, query_, key_, value_, attended_, gate_, up_, change_, logits_;
   AlignedBuffer<float> cos_, sin_;
   AlignedBuffer<std::int16_t> quantised_;  // with scales_: activations for int8 weights
@@ -320,6 +316,7 @@ class CpuSequence final : public Sequence {
 
 CpuBackend::CpuBackend(const Package& package, int threads)
     : config_(package.model()),
+      cache_format_(package.cache_format()),
       file_(package.path(kCpuWeights, "the CPU backend")),
       weights_(Safetensors(file_.bytes(), package.folder() + "/" + kCpuWeights), config_),
       level_(kernels::cpu_level()),
@@ -336,6 +333,7 @@ BackendInfo CpuBackend::info() const {
                       .processor = std::string(kernels::cpu_level_name(level_)),
                       .threads = pool_.threads(),
                       .weight_bytes = file_.size()};
+  info.cache = name_of(cache_format_);
   for (const auto& [format, count] : weights_.formats()) info.tensors[std::string(name_of(format))] = count;
   return info;
 }

@@ -1,4 +1,4 @@
-// The decoder on the processor: weights mapped from the package, keys and values in float.
+// The decoder on the processor: weights mapped from the package, keys and values cached as it says.
 #pragma once
 
 #include <memory>
@@ -28,6 +28,7 @@ class CpuBackend final : public Backend {
   friend class CpuSequence;
 
   const ModelConfig& config_;
+  CacheFormat cache_format_;
   MappedFile file_;
   DecoderWeights weights_;
   kernels::CpuLevel level_;

@@ -30,6 +30,16 @@ std::uint32_t token_id(const json::Value& value, std::size_t vocab_size, const s
   return static_cast<std::uint32_t>(id);
 }
 
+CacheFormat read_cache_format(const json::Value& generation, const std::string& where) {
+  const json::Value* kv = generation.find("kv");
+  if (kv == nullptr) return CacheFormat::f32;
+  const std::string& name = kv->as_string(where + ".kv");
+  for (const CacheFormat format : {CacheFormat::f32, CacheFormat::int8}) {
+    if (name_of(format) == name) return format;
+  }
+  throw_data("[" + where + ".kv] expected f32 or int8, but got '" + name + "'");
+}
+
 std::vector<PackageFile> read_files(const json::Value& manifest, const std::string& where) {
   std::vector<PackageFile> files;
   for (const auto& [path, entry] : manifest.at("files", where).as_object(where + ".files")) {
@@ -82,6 +92,8 @@ void check_size(const std::string& folder, const PackageFile& file) {
 
 }  // namespace
 
+std::string_view name_of(CacheFormat format) { return format == CacheFormat::f32 ? "f32" : "int8"; }
+
 Package::Package(const std::string& folder) : folder_(folder) {
   const std::string where = (fs::path(folder) / "package.json").string();
   std::error_code code;
@@ -118,6 +130,7 @@ Package::Package(const std::string& folder) : folder_(folder) {
   if (const json::Value* bos = generation.find("bos_id"); bos != nullptr && !bos->is_null()) {
     bos_id_ = token_id(*bos, model_.vocab_size, at + ".bos_id");
   }
+  cache_format_ = read_cache_format(generation, at);
   files_ = read_files(manifest, where);
   engines_ = read_engines(manifest, where);
   for (const PackageFile& listed : files_) check_size(folder_, listed);

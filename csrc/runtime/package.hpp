@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/model_config.hpp"
@@ -12,6 +13,11 @@ namespace castline {
 
 /// The newest package.json that this runtime reads.
 inline constexpr std::int64_t kPackageSchema = 1;
+
+/// How keys and values are cached; `generation.kv` of package.json.
+enum class CacheFormat { f32, int8 };
+
+std::string_view name_of(CacheFormat format);
 
 struct PackageFile {
   std::string path;  ///< relative to the folder
@@ -40,6 +46,8 @@ class Package {
   const ModelConfig& model() const { return model_; }
   /// Positions that a sequence may have, at most.
   std::size_t max_context() const { return max_context_; }
+  /// Of the cpu backend; TensorRT engines have their own.
+  CacheFormat cache_format() const { return cache_format_; }
   const std::vector<std::uint32_t>& eos_ids() const { return eos_ids_; }
   std::optional<std::uint32_t> bos_id() const { return bos_id_; }
   const std::string& castline_version() const { return castline_version_; }
@@ -59,6 +67,7 @@ class Package {
   std::string castline_version_;
   ModelConfig model_;
   std::size_t max_context_ = 0;
+  CacheFormat cache_format_ = CacheFormat::f32;
   std::vector<std::uint32_t> eos_ids_;
   std::optional<std::uint32_t> bos_id_;
   std::vector<PackageFile> files_;

@@ -12,6 +12,7 @@
 #include "check.hpp"
 #include "runtime/cpu_weights.hpp"
 #include "runtime/engine.hpp"
+#include "runtime/kv_cache.hpp"
 #include "tiny_package.hpp"
 
 using namespace castline;
@@ -150,10 +151,11 @@ struct Model {
   }
 };
 
-std::vector<float> logits(const std::string& weights, bool tied, int threads, BackendInfo& info) {
+std::vector<float> logits(const std::string& weights, bool tied, int threads, BackendInfo& info,
+                          const std::string& generation = kGeneration) {
   const TemporaryFolder folder;
   folder.write("cpu/weights.safetensors", weights);
-  folder.write("package.json", tiny_manifest(weights, kGeneration, model_text(tied)));
+  folder.write("package.json", tiny_manifest(weights, generation, model_text(tied)));
   Engine engine(folder.path(), {.backend = "cpu", .threads = threads});
   info = engine.backend_info();
   std::vector<std::uint32_t> ids;
@@ -173,8 +175,8 @@ void test_rows() {
   for (const std::string format : {"f32", "f16", "bf16", "int8", "int4/32", "int4/64", "int4/128"}) {
     const Model model({{"", format}}, true);
     const Safetensors file(std::as_bytes(std::span(model.weights)), "test");
-    const DecoderWeights weights(file,
-                                 ModelConfig::from_json(json::parse(model_text(true), "test"), 64, "test"));
+    const DecoderWeights weights(
+        file, ModelConfig::from_json(json::parse(model_text(true), "test"), 64, std::nullopt, "test"));
     const auto check = [&](const Matrix& matrix, const std::string& name) {
       std::vector<float> row(matrix.size);
       for (std::size_t c = 0; c < matrix.channels; ++c) {
@@ -232,8 +234,62 @@ void test_mixed() {
   }
 }
 
+// What the int8 cache costs: a rounding of keys and values to 1/254 of their block's largest.
+void test_int8_cache() {
+  const std::string generation = R"({"eos_ids": [], "bos_id": null, "max_context": 64, "kv": "int8"})";
+  const Model model({{"", "f32"}}, true);
+  BackendInfo info;
+  const std::vector<float> expected = logits(model.weights, true, 1, info);
+  CHECK(info.cache == "f32");
+  const std::vector<float> found = logits(model.weights, true, 1, info, generation);
+  CHECK(info.cache == "int8");
+  CHECK(logits(model.weights, true, 3, info, generation) == found);
+  double size = 0.0;
+  for (const float v : expected) size = std::max(size, std::fabs(double{v}));
+  std::printf("int8 cache: logits up to %.2f differ by %.4f\n", size, worst_of(found, expected));
+  CHECK(worst_of(found, expected) > 0.0);
+  CHECK(worst_of(found, expected) < 0.03 * size);
+  CHECK_THROWS(logits(model.weights, true, 1, info, R"({"eos_ids": [], "max_context": 64, "kv": "int2"})"),
+               "generation.kv] expected f32 or int8, but got 'int2'");
+}
+
+void test_quantize_head() {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const std::size_t size : {1UL, 32UL, 33UL, 64UL, 80UL}) {
+    for (const float spread : {0.0F, 1e-20F, 1e-6F, 1e-3F, 1.0F, 1e4F}) {
+      std::vector<float> x(size);
+      for (float& v : x) v = spread * normal(random);
+      std::vector<std::int8_t> q(size);
+      std::vector<std::uint16_t> scale(kernels::cache_blocks(size));
+      quantize_head(x, q.data(), scale.data());
+      for (std::size_t i = 0; i < size; ++i) {
+        const double unit = value_of(scale[i / kernels::kCacheBlock], 10);
+        CHECK(std::abs(q[i]) <= 127);
+        CHECK(std::fabs(q[i] * unit - double{x[i]}) <= 0.5001 * unit);
+        // No more than one float16 above what the block needs.
+        double most = 0.0;
+        const std::size_t begin = i / kernels::kCacheBlock * kernels::kCacheBlock;
+        for (std::size_t j = begin; j < std::min(size, begin + kernels::kCacheBlock); ++j) {
+          most = std::max(most, std::fabs(double{x[j]}));
+        }
+        CHECK(unit <= most / 127.0 * (1.0 + 0x1p-10 + 1e-6) + 0x1p-24);
+      }
+    }
+  }
+  for (const float bad : {INFINITY, -INFINITY, NAN, 1e9F}) {
+    std::vector<float> x(40, 1.0F);
+    x[33] = bad;
+    std::vector<std::int8_t> q(x.size());
+    std::uint16_t scale[2];
+    quantize_head(x, q.data(), scale);
+    CHECK(scale[0] < 0x7C00 && scale[1] == 0x7E00);
+  }
+}
+
 void test_refused() {
-  const ModelConfig config = ModelConfig::from_json(json::parse(model_text(true), "test"), 64, "test");
+  const ModelConfig config =
+      ModelConfig::from_json(json::parse(model_text(true), "test"), 64, std::nullopt, "test");
   std::mt19937 random(1);
   const auto refused = [&](const char* type, const char* shape, std::size_t bytes) {
     WeightFile file;
@@ -260,6 +316,8 @@ int main() {
   test_rows();
   test_sixteen_bits();
   test_mixed();
+  test_int8_cache();
+  test_quantize_head();
   test_refused();
   return castline::test::finish();
 }

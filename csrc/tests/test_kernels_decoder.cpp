@@ -395,68 +395,125 @@ void test_rope(const DecoderKernels& kernels) {
   }
 }
 
+// Attention by its definition, in double: keys and values are [positions, dim].
+template <typename Cache>
+void check_attention(void (*attention)(const AttentionTask&, const Cache&), AttentionTask task,
+                     const Cache& cache, const std::vector<double>& keys, const std::vector<double>& values) {
+  Floats out(task.positions * task.out_stride, 5.0F);
+  Floats scores(task.positions * task.heads * round_up(task.first + task.positions, kKeyBlock));
+  task.out = out.data();
+  task.scores = scores.data();
+  attention(task, cache);
+  std::vector<double> expected(out.size(), 5.0);  // what lies between the heads stays as it was
+  std::vector<double> tolerance(out.size(), 0.0);
+  for (std::size_t row = 0; row < task.positions * task.heads; ++row) {
+    const float* query = task.query + row / task.heads * task.query_stride + row % task.heads * task.head_dim;
+    const std::size_t to = row / task.heads * task.out_stride + row % task.heads * task.head_dim;
+    std::vector<double> weight(task.first + row / task.heads + 1);
+    double total = 0.0;
+    for (std::size_t p = 0; p < weight.size(); ++p) {
+      double dot = 0.0;
+      for (std::size_t i = 0; i < task.head_dim; ++i) dot += query[i] * keys[p * task.head_dim + i];
+      weight[p] = std::exp(dot * task.scale);
+      total += weight[p];
+    }
+    for (std::size_t i = 0; i < task.head_dim; ++i) {
+      double sum = 0.0;
+      for (std::size_t p = 0; p < weight.size(); ++p) {
+        sum += weight[p] / total * values[p * task.head_dim + i];
+      }
+      expected[to + i] = sum;
+      tolerance[to + i] = 5e-6;
+    }
+  }
+  CHECK(close(out, expected, tolerance));
+  // The last head of the last position alone gives the same bits.
+  const std::size_t last = (task.positions - 1) * task.query_stride + (task.heads - 1) * task.head_dim;
+  Floats alone(task.head_dim);
+  AttentionTask one = task;
+  one.query += last;
+  one.heads = 1;
+  one.first += task.positions - 1;
+  one.positions = 1;
+  one.out = alone.data();
+  attention(one, cache);
+  const std::size_t at = (task.positions - 1) * task.out_stride + (task.heads - 1) * task.head_dim;
+  CHECK(same_bits(alone.data(), out.data() + at, task.head_dim));
+}
+
+// [positions, dim] as keys are cached; unused positions may hold any number.
+template <typename T>
+std::vector<T> key_blocks(const std::vector<T>& keys, std::size_t dim, T unused) {
+  const std::size_t positions = keys.size() / dim;
+  std::vector<T> blocks(round_up(positions, kKeyBlock) * dim, unused);
+  for (std::size_t p = 0; p < positions; ++p) {
+    for (std::size_t i = 0; i < dim; ++i) {
+      blocks[(p / kKeyBlock * dim + i) * kKeyBlock + p % kKeyBlock] = keys[p * dim + i];
+    }
+  }
+  return blocks;
+}
+
 void test_attention(const DecoderKernels& kernels) {
   Random random(6);
   struct Case {
-    std::size_t rows, first, dim;
+    std::size_t heads, positions, first, dim;
   };
-  std::vector<Case> cases = {{1, 0, 64},   {1, 15, 64},  {1, 16, 8},  {24, 0, 64},
-                             {5, 300, 22}, {7, 90, 128}, {1, 700, 80}};
-  for (int i = 0; i < 10; ++i)
-    cases.push_back({1 + random.below(24), random.below(200), 2 * (1 + random.below(70))});
-  for (const auto& [rows, first, dim] : cases) {
-    const std::size_t positions = first + rows;
-    const std::size_t stride = dim + random.below(5);
-    const Floats query = random.floats(rows * stride);
-    const Floats key = random.floats(positions * dim);
-    const Floats value = random.floats(positions * dim);
-    Floats blocks(round_up(positions, kKeyBlock) * dim, 1e30F);  // unused positions may hold any number
-    for (std::size_t p = 0; p < positions; ++p) {
+  std::vector<Case> cases = {{1, 1, 0, 64},   {3, 1, 15, 64},  {2, 1, 16, 8},   {1, 24, 0, 64},
+                             {4, 5, 300, 22}, {2, 7, 90, 128}, {1, 1, 700, 80}, {9, 1, 200, 96}};
+  for (int i = 0; i < 10; ++i) {
+    cases.push_back(
+        {1 + random.below(5), 1 + random.below(9), random.below(200), 2 * (1 + random.below(70))});
+  }
+  for (const auto& [heads, positions, first, dim] : cases) {
+    const std::size_t all = first + positions;
+    const std::size_t stride = heads * dim + random.below(5);
+    const Floats query = random.floats(positions * stride);
+    const AttentionTask task = {.query = query.data(),
+                                .query_stride = stride,
+                                .heads = heads,
+                                .positions = positions,
+                                .first = first,
+                                .head_dim = dim,
+                                .scale = 1.0F / std::sqrt(static_cast<float>(dim)),
+                                .scores = nullptr,
+                                .out = nullptr,
+                                .out_stride = stride};
+    const Floats key = random.floats(all * dim);
+    const Floats value = random.floats(all * dim);
+    const Floats blocks = key_blocks(key, dim, 1e30F);
+    check_attention(kernels.attention, task, FloatCache{blocks.data(), value.data()},
+                    {key.begin(), key.end()}, {value.begin(), value.end()});
+
+    // int8: random bytes and scales, and what they stand for.
+    const std::size_t parts = cache_blocks(dim);
+    const std::size_t capacity = round_up(all, kKeyBlock);
+    std::vector<std::int8_t> keys(all * dim);
+    std::vector<std::int8_t> values(all * dim);
+    std::vector<std::uint16_t> key_scales(all * parts);
+    std::vector<std::uint16_t> value_scales(parts * capacity);
+    std::vector<double> exact_keys(all * dim);
+    std::vector<double> exact_values(all * dim);
+    for (std::size_t p = 0; p < all; ++p) {
       for (std::size_t i = 0; i < dim; ++i) {
-        blocks[(p / kKeyBlock * dim + i) * kKeyBlock + p % kKeyBlock] = key[p * dim + i];
+        std::uint16_t& key_scale = key_scales[p * parts + i / kCacheBlock];
+        std::uint16_t& value_scale = value_scales[i / kCacheBlock * capacity + p];
+        if (i % kCacheBlock == 0) {
+          key_scale = static_cast<std::uint16_t>(8U << 10U | random.below(1024));  // from 2^-7
+          value_scale = static_cast<std::uint16_t>(8U << 10U | random.below(1024));
+        }
+        keys[p * dim + i] = static_cast<std::int8_t>(static_cast<int>(random.below(255)) - 127);
+        values[p * dim + i] = static_cast<std::int8_t>(static_cast<int>(random.below(255)) - 127);
+        exact_keys[p * dim + i] = std::ldexp(1024 + (key_scale & 1023), -17) * keys[p * dim + i];
+        exact_values[p * dim + i] = std::ldexp(1024 + (value_scale & 1023), -17) * values[p * dim + i];
       }
     }
-    const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
-    Floats scores(rows * round_up(positions, kKeyBlock));
-    Floats out(rows * stride, 5.0F);
-    AttentionTask task{query.data(),  stride,       rows,          first,      dim,   scale,
-                       blocks.data(), value.data(), scores.data(), out.data(), stride};
-    kernels.attention(task);
-    std::vector<double> expected(out.begin(), out.end());
-    std::vector<double> tolerance(out.size(), 0.0);
-    for (std::size_t r = 0; r < rows; ++r) {
-      std::vector<double> weight(first + r + 1);
-      double total = 0.0;
-      for (std::size_t p = 0; p < weight.size(); ++p) {
-        double dot = 0.0;
-        for (std::size_t i = 0; i < dim; ++i)
-          dot += static_cast<double>(query[r * stride + i]) * key[p * dim + i];
-        weight[p] = std::exp(dot * scale);
-        total += weight[p];
-      }
-      for (std::size_t i = 0; i < dim; ++i) {
-        double sum = 0.0;
-        for (std::size_t p = 0; p < weight.size(); ++p) sum += weight[p] / total * value[p * dim + i];
-        expected[r * stride + i] = sum;
-        tolerance[r * stride + i] = 5e-6;
-      }
-    }
-    CHECK(close(out, expected, tolerance));
-    // The last row alone, as decoding computes it, gives the same bits.
-    Floats last(dim);
-    AttentionTask one{query.data() + (rows - 1) * stride,
-                      stride,
-                      1,
-                      positions - 1,
-                      dim,
-                      scale,
-                      blocks.data(),
-                      value.data(),
-                      scores.data(),
-                      last.data(),
-                      dim};
-    kernels.attention(one);
-    CHECK(same_bits(last.data(), out.data() + (rows - 1) * stride, dim));
+    const std::vector<std::int8_t> byte_blocks = key_blocks<std::int8_t>(keys, dim, 99);
+    const std::vector<std::uint16_t> scale_blocks = key_blocks<std::uint16_t>(key_scales, parts, 0x3C00);
+    check_attention(
+        kernels.attention_i8, task,
+        Int8Cache{byte_blocks.data(), scale_blocks.data(), values.data(), value_scales.data(), capacity},
+        exact_keys, exact_values);
   }
 }
 

@@ -206,22 +206,63 @@ def test_exact_weights_put_the_blame_on_the_arithmetic(checkpoint: Path, tmp_pat
         build_package(checkpoint, tmp_path / "package", config)
 
 
-@pytest.mark.parametrize("weights", ["bf16", "fp8"])
-def test_a_format_that_a_target_does_not_take_is_refused_by_name(
-    checkpoint: Path, tmp_path: Path, weights: WeightFormat
-) -> None:
+def test_a_format_that_a_target_does_not_take_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        CompileError, match=rf"target cpu does not take {weights} weights: expected one of f32, int8, int4"
+        CompileError, match="target cpu does not take fp8 weights: expected one of f32, f16, bf16, int8, int4"
     ):
-        build_package(checkpoint, tmp_path / "package", FAST.model_copy(update={"weights": weights}))
+        build_package(checkpoint, tmp_path / "package", FAST.model_copy(update={"weights": "fp8"}))
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensors"),
+    [
+        ({"weights": "f16"}, {"f16": 16}),
+        ({"weights": "bf16", "head": "int4"}, {"bf16": 15, "int4/32": 1}),
+        ({"weights": "int4", "block": 64, "embeddings": "f16", "head": "bf16"}, {"f16": 1, "int4/64": 14, "bf16": 1}),
+        ({"weights": "int8", "embeddings": "int4", "head": "f32"}, {"int4/32": 1, "int8": 14, "f32": 1}),
+    ],
+    ids=["f16", "bf16", "int4", "int8"],
+)
+def test_the_cpu_takes_any_format_anywhere(
+    checkpoint: Path, tmp_path: Path, changes: dict[str, str], tensors: dict[str, int]
+) -> None:
+    config = parse(CompileConfig, {**changes, "targets": ["cpu"], "verify_tokens": 128}, "recipe")
+    manifest = build_package(checkpoint, tmp_path / "package", config).manifest
+    backend = manifest.backends["cpu"]
+    assert (backend.weights, backend.tensors) == (changes["weights"], tensors)
+    info = _C.Engine(tmp_path / "package").info()
+    assert info["weights"] == changes["weights"]
+    kinds: dict[str, int] = {}
+    for name, count in tensors.items():
+        kinds[name.partition("/")[0]] = kinds.get(name.partition("/")[0], 0) + count
+    assert info["tensors"] == kinds
+
+
+def test_an_int8_cache_is_proven_with_the_package_and_takes_a_quarter(checkpoint: Path, tmp_path: Path) -> None:
+    config = FAST.model_copy(update={"kv": "int8"})
+    summary = build_package(checkpoint, tmp_path / "int8", config)
+    assert summary.manifest.generation.kv == "int8"
+    assert {name: backend.kv for name, backend in summary.manifest.backends.items()} == {"cpu": "int8", "onnx": "f32"}
+    proofs = summary.verification.backends
+    assert (proofs["cpu"].bound, proofs["onnx"].bound) == (0.03, 1e-5)
+    build_package(checkpoint, tmp_path / "f32", FAST)
+    found = [_C.Engine(tmp_path / kv) for kv in ("int8", "f32")]
+    assert [engine.info()["kv"] for engine in found] == ["int8", "f32"]
+    ids = random_ids(60, 320)
+    difference = np.abs(found[0].logits(ids) - found[1].logits(ids)).max()
+    assert 0 < difference < 0.05
+    plans = [dry_run(checkpoint, FAST.model_copy(update={"kv": kv, "context": 96})) for kv in ("int8", "f32")]
+    # Two layers of two heads of 16: a key or value is 16 bytes and a scale of 2, or 64 bytes.
+    assert [plan.cache_bytes["cpu"] for plan in plans] == [2 * 2 * 2 * 96 * 18, 2 * 2 * 2 * 96 * 64]
+    assert plans[0].cache_bytes["onnx"] == plans[1].cache_bytes["onnx"]
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(checkpoint: Path, tmp_path: Path) -> None:
     for changes, match in (
         ({"context": 129}, "expected 2 to 128, the model's max_position_embeddings"),
         ({"context": 1}, "expected 2 to 128"),
-        ({"kv": "int8"}, "--kv int8 is not there yet"),
+        ({"kv": "int8", "targets": ("onnx",)}, "--kv int8 is the CPU runtime's cache: expected cpu among the targets"),
     ):
         with pytest.raises(CompileError, match=match):
             build_package(checkpoint, tmp_path / "package", FAST.model_copy(update=changes))

@@ -35,7 +35,11 @@ def package(tmp_path: Path) -> Path:
         generation=Generation(eos_ids=(2, 3), bos_id=None, max_context=64),
         tokenizer="tokenizer.json",
         files=file_entries(folder),
-        backends={"cpu": Backend(weights="f32", tensors={"f32": 16}, status="passed", file="cpu/weights.safetensors")},
+        backends={
+            "cpu": Backend(
+                weights="f32", tensors={"f32": 16}, kv="f32", status="passed", file="cpu/weights.safetensors"
+            )
+        },
         provenance=Provenance(checkpoint_sha256="0" * 64, compile={"weights": "f32"}),
         tools={"numpy": "2"},
     )
