@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from castline import _C
 from castline.corpus.annotate.annotator import Annotator
@@ -90,20 +91,35 @@ def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:
 
 
 def _sample(source: Source, files: list[SourceFile]) -> tuple[list[Document], int]:
-    """Some documents of a source, and the size of the files and pieces they are from."""
+    """Some documents of a source, and how many bytes of its files they are from."""
     read = text = 0
     documents = []
     for file in map(partial(_beginning, source), files[:: -(-len(files) // SAMPLE_FILES)]):
-        for record in read_files(source, (file,)):
-            if isinstance(record, Document):
-                documents.append(record)
-                text += len(record.text.encode())
-            if text > SAMPLE_BYTES and file.span is None:
-                break
-        read += file.length
+        found, length = _sample_file(source, file)
+        documents += found
+        text += sum(len(document.text.encode()) for document in found)
+        read += length
         if max(read, text) > SAMPLE_BYTES:
             break
     return documents, read
+
+
+def _sample_file(source: Source, file: SourceFile) -> tuple[list[Document], int]:
+    """The documents of a file or a piece of it, and its size; of a large one, the first, and how far they reach.
+
+    Files are unpacked chunk by chunk, so that is known where the next chunk has been read.
+    """
+    documents: list[Document] = []
+    opened: list[IO[bytes]] = []
+    text = position = 0
+    for record in read_files(source, (file,), opened=opened.append):
+        before, position = position, opened[-1].tell() if opened and not opened[-1].closed else 0
+        if text > SAMPLE_BYTES and position > before > 0 and file.span is None:
+            return documents, before
+        if isinstance(record, Document):
+            documents.append(record)
+            text += len(record.text.encode())
+    return documents, file.length
 
 
 def _beginning(source: Source, file: SourceFile) -> SourceFile:

@@ -8,6 +8,7 @@ build.
 
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from castline.corpus.workers import R, T, Workers
 from castline.errors import CastlineError, DeviceError
 
 _AHEAD = 4  # tasks per processor that are handed to the cluster at a time
+_CONNECT_SECONDS = 10.0
 _OBJECTS = 128 * 1024 * 1024  # bytes for what tasks return, which is little
 
 
@@ -55,15 +57,24 @@ class RayWorkers(Workers):
         ray = self._ray
         address = os.environ.get("RAY_ADDRESS")
         quiet = {"log_to_driver": False, "logging_level": "warning"}
+        if address:
+            check_reachable(address)
         try:
             if address:
                 ray.init(**quiet)
             else:
                 processors = self._limit or self.count
                 ray.init("local", num_cpus=processors, include_dashboard=False, object_store_memory=_OBJECTS, **quiet)
-        except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:
+            # What Ray raises when a machine is too slow to start it, for one, is an Exception and nothing more.
+            expected = (ray.exceptions.RayError, OSError, RuntimeError, ValueError)
+            if type(error) is not Exception and not isinstance(error, expected):
+                raise
             where = f"a Ray cluster at {address} (RAY_ADDRESS)" if address else "to start Ray on this machine"
-            raise DeviceError(f"expected {where}, but: {error}") from error
+            why = str(error).strip().partition("\n")[0]
+            raise DeviceError(
+                f"expected {where}, but: {why}; run again when the machine is less busy, or with --engine local"
+            ) from error
 
     def _disconnect(self) -> None:
         if not self._connected:
@@ -133,6 +144,24 @@ class RayWorkers(Workers):
                     f"expected {self._folder} on {where}, but it is not there; all machines must see the corpus "
                     "directory and the sources at the same paths"
                 )
+
+
+def check_reachable(address: str) -> None:
+    """Check that something listens at a `RAY_ADDRESS`, where that names a machine: Ray itself would try for minutes.
+
+    Raises:
+        DeviceError: nothing does.
+    """
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not host or not port.isdigit():  # "auto", "local"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise DeviceError(
+            f"expected a Ray cluster at {address} (RAY_ADDRESS), but nothing answers there: {error.strerror or error}; "
+            "start one (`ray start --head`), correct the address, or unset it to start Ray on this machine"
+        ) from None
 
 
 def _look(folder: Path) -> tuple[str, bool]:

@@ -37,13 +37,16 @@ _READERS: dict[str, Callable[[Origin], Iterator[Pending]]] = {
 }
 
 
-def read_files(source: Source, files: tuple[SourceFile, ...], skip: int = 0) -> Iterator[Record]:
+def read_files(
+    source: Source, files: tuple[SourceFile, ...], skip: int = 0, opened: Callable[[IO[bytes]], None] | None = None
+) -> Iterator[Record]:
     """Every record of some files, as a document or as a reject; a damaged file gives what could be read of it.
 
     Args:
         source: where the files belong.
         files: in the order of reading.
         skip: how many records are passed over: those that were read before an interruption.
+        opened: is given every file on disk as it is opened, whose position says how far it has been read.
     """
     with ExitStack() as stack:
         repositories: dict[Path, GitObjects] = {}
@@ -53,13 +56,18 @@ def read_files(source: Source, files: tuple[SourceFile, ...], skip: int = 0) -> 
                 repositories[repository] = stack.enter_context(GitObjects(repository))
             return repositories[repository]
 
-        pending = (record for file in files for record in _read_file(source, file, objects))
+        pending = (record for file in files for record in _read_file(source, file, objects, opened))
         for record in itertools.islice(pending, skip, None):
             yield record()
 
 
-def _read_file(source: Source, file: SourceFile, objects: Callable[[Path], GitObjects]) -> Iterator[Pending]:
-    origin = _origin(source, file, objects)
+def _read_file(
+    source: Source,
+    file: SourceFile,
+    objects: Callable[[Path], GitObjects],
+    opened: Callable[[IO[bytes]], None] | None,
+) -> Iterator[Pending]:
+    origin = _origin(source, file, objects, opened)
     if file.unlisted:
         detail = f"the folder cannot be looked into: {file.unlisted}"
         yield origin.rejected(Reason.UNREADABLE, detail=detail)
@@ -76,19 +84,27 @@ def _is_broken_link(location: Path) -> bool:
         return False
 
 
-def _origin(source: Source, file: SourceFile, objects: Callable[[Path], GitObjects]) -> Origin:
+def _origin(
+    source: Source,
+    file: SourceFile,
+    objects: Callable[[Path], GitObjects],
+    opened: Callable[[IO[bytes]], None] | None,
+) -> Origin:
     if file.git:
         opener: Callable[[], IO[bytes]] = partial(_open_object, objects, file.location, file.git)
         metadata = {"date": file.git.date, "commit": file.git.commit}
     else:
-        opener, metadata = partial(_open_file, file.location), {}
+        opener, metadata = partial(_open_file, file.location, opened), {}
     budget = Budget(FREE_BYTES + source.max_expansion * file.size)
     content = Content(file.path, opener, budget, source.max_record_bytes)
     return Origin(source, file.path, content, file.span, file.first_line, metadata=metadata)
 
 
-def _open_file(location: Path) -> IO[bytes]:
-    return location.open("rb")
+def _open_file(location: Path, opened: Callable[[IO[bytes]], None] | None) -> IO[bytes]:
+    stream = location.open("rb")
+    if opened:
+        opened(stream)
+    return stream
 
 
 def _open_object(objects: Callable[[Path], GitObjects], repository: Path, file: GitFile) -> IO[bytes]:

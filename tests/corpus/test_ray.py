@@ -6,6 +6,7 @@ All but one need the extra `castline[ray]`.
 import gc
 import os
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from castline.corpus.build import CorpusSummary, build_corpus
 from castline.corpus.config import CorpusConfig
-from castline.corpus.ray_workers import RayWorkers
+from castline.corpus.ray_workers import RayWorkers, check_reachable
 from castline.errors import DataError, DeviceError
 
 from .test_build import contents
@@ -102,3 +103,26 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DeviceError, match=r"pip install 'castline\[ray\]'"):
         RayWorkers(1, tmp_path)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://localhost:{port}"])
+def test_an_address_where_nothing_listens(address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = address.format(port=server.getsockname()[1])
+        check_reachable(address)
+    with pytest.raises(DeviceError, match=r"nothing answers there: Connection refused; start one"):
+        check_reachable(address)
+
+
+def test_addresses_that_name_no_machine() -> None:
+    for address in ("auto", "local", ""):
+        check_reachable(address)
+
+
+def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="needs pip install 'castline[ray]'")
+    if ray.is_initialized():
+        ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(DeviceError, match=r"a Ray cluster at 127.0.0.1:9"), RayWorkers(1, tmp_path):
+        pass

@@ -2,13 +2,17 @@
 
 import gzip
 import html.parser
+import io
 import itertools
 import json
 import re
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,3 +133,29 @@ def test_the_plan_knows_large_files_by_their_beginning(tmp_path: Path) -> None:
     sources = [{"name": "pages", "path": "a.warc.gz"}, {"name": "lines", "path": "a.jsonl"}]
     for source in plan_corpus(configure(sources), base=tmp_path).sources:
         assert source.text_bytes == pytest.approx(16_000 * len(text), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.zst", "a.jsonl.gz", "a.tar", "a.tar.gz", "a.zip"])
+def test_the_plan_knows_large_packed_files_by_how_far_it_read(tmp_path: Path, name: str) -> None:
+    random = np.random.default_rng(0)
+    texts = [" ".join(map(str, random.integers(10**6, size=600))) for _ in range(3000)]
+    write_packed(tmp_path / name, texts)
+    (source,) = plan_corpus(configure([{"name": "packed", "path": name}]), base=tmp_path).sources
+    assert source.text_bytes == pytest.approx(sum(map(len, texts)), rel=0.05)
+
+
+def write_packed(path: Path, texts: list[str]) -> None:
+    """The texts as lines of jsonl, or as files of an archive."""
+    if ".jsonl" in path.name:
+        lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+        path.write_bytes(zstandard.compress(lines) if path.suffix == ".zst" else gzip.compress(lines))
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number, text in enumerate(texts):
+                archive.writestr(f"{number}.txt", text)
+    else:
+        with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
+            for number, text in enumerate(texts):
+                member = tarfile.TarInfo(f"{number}.txt")
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text.encode()))
