@@ -27,6 +27,7 @@ from castline.corpus.encode import encode_documents
 from castline.corpus.long_context.select import FOLDER as LONG_CONTEXT
 from castline.corpus.long_context.select import check_scorer, measure_long_documents
 from castline.corpus.measure import Part, check_results, measure_sources, part_files, unchanged
+from castline.corpus.memory import release
 from castline.corpus.pack import pack_shards
 from castline.corpus.report import look_at_tables, write_report
 from castline.corpus.sources import WORKSPACE, Task, make_tasks
@@ -101,7 +102,9 @@ def build_corpus(
         )
         parts = [part for result in results for part in result.parts]
         duplicates = find_duplicates(parts, config.dedup, earlier, workspace, pool)
+        release()
         outcomes = decide(out, config)
+        release()
         _check_outcomes(outcomes)
         decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}
         workspace.keep_only("decisions", (f"{name}.parquet" for name in decisions))
@@ -113,6 +116,8 @@ def build_corpus(
         kinds: dict[str, str] = {source.name: source.kind for source in config.sources}
         fertility = write_fertility(out, selected, kinds, tokenizer)
         measure_long_documents(selected, config, base, tokenizer.vocab_size, workspace, depends_on, pool)
+        shown = tables.result()
+        release()
         packed = pack_shards(out, selected, config, tokenizer, pool)
         manifest = manifests.new_manifest(
             config,
@@ -124,7 +129,7 @@ def build_corpus(
             against=against(earlier),
             files=_file_hashes(out, parts, selected, decisions, duplicates),
         )
-        write_report(out, manifest, tables.result())
+        write_report(out, manifest, shown)
         write_json(out / manifests.NAME, manifest)
         shutil.rmtree(out / TOKENS, ignore_errors=True)
     return CorpusSummary(out, manifest, reused=False, resumed=dict(workspace.resumed))

@@ -20,7 +20,7 @@ from castline.corpus.code.classes import HIGH, LOW, TOO_LOW, quality_classes, sc
 from castline.corpus.code.repositories import held_out_groups
 from castline.corpus.config import CorpusConfig
 from castline.corpus.duplicates import CLUSTERS
-from castline.corpus.duplicates.keep import Integers, columns_needed, preferences, representatives
+from castline.corpus.duplicates.keep import Integers, Preference, begins, columns_needed, preferences, representatives
 from castline.corpus.rules.apply import PASSED, Flags, Floats, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
 from castline.corpus.tables import few_strings, fixed_width, read_table, rows_and_columns, strings, write_table
@@ -134,12 +134,15 @@ def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
     kept = passed & ~known & (stays == np.arange(count))
     duplicate = passed & ~known & ~kept
     same = measured.contents[duplicate] == measured.contents[stays[duplicate]]
-    rule[duplicate] = np.where(same, EXACT_DUPLICATE, NEAR_DUPLICATE)
+    # strings are assigned one at a time: an array of strings would become as many objects
+    rule[duplicate] = NEAR_DUPLICATE
+    rule[np.flatnonzero(duplicate)[same]] = EXACT_DUPLICATE
     rule[known] = DUPLICATE_OF_EARLIER
 
     named = _naming_documents(measured.ids, cluster)
     sources = few_strings(measured.described["source"])
-    split = np.where(kept, TRAIN, "").astype(object)
+    split = np.full(count, "", dtype=object)
+    split[kept] = TRAIN
     groups, group = _held_out_groups(measured, sources, named, kept, config)
     chosen = held_out(groups, group, sources[kept], config.split.held_out, config.seed)
     split[np.flatnonzero(kept)[chosen]] = HELD_OUT
@@ -173,7 +176,7 @@ class _Measured:
     value: Floats
     threshold: Floats
     score: Floats  # of code
-    preferred: list[Integers]  # what is compared among duplicates
+    preferred: list[Preference]  # what is compared among duplicates
 
 
 def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
@@ -220,9 +223,9 @@ def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
 def _naming_documents(ids: Ids, cluster: Integers) -> Integers:
     """For every document the one with the smallest id in its cluster: a name that depends on no order of reading."""
     order = np.lexsort((ids, cluster))
-    first = np.unique(cluster[order], return_index=True)[1]
+    first = order[begins(cluster[order])]
     names = np.empty(len(ids), dtype=np.int64)
-    names[cluster[order[first]]] = order[first]
+    names[cluster[first]] = first
     return names[cluster]
 
 

@@ -19,7 +19,7 @@ from castline.corpus.rules.apply import Floats, documents_by_group, measurement
 from castline.corpus.rules.rule_set import Bounds
 from castline.corpus.tables import read_table, rows_and_columns
 
-MEMORY = 256 * 1024 * 1024
+MEMORY = 128 * 1024 * 1024
 CODE = "code"
 UNBOUNDED = "scores without a threshold"
 _GROUP = ("kind", "language")

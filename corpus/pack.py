@@ -1,7 +1,9 @@
 """The sixth stage: encoded documents to token shards, mixed and shuffled per phase, in order for evaluation."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+import mmap
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from castline.corpus.config import CorpusConfig
+from castline.corpus.encode import FOLDER as TOKENS
 from castline.corpus.encode import TokenFiles
 from castline.corpus.long_context.select import chosen_documents
 from castline.corpus.measure import Part
@@ -23,12 +26,11 @@ from castline.corpus.split import HELD_OUT, TRAIN
 from castline.corpus.tables import few_strings, fixed_width
 from castline.corpus.tokenization.make import TokenizerInfo
 from castline.corpus.workers import Workers
-from castline.files import sha256_file
+from castline.files import atomic_write, sha256_file
 from castline.progress import progress
 
 Integers = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,15 @@ class Packed:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """The selected documents of all sources, one row each, in reading order; there may be many millions."""
+    """The selected documents of one split, one row each, in reading order; there may be many millions."""
 
     id: npt.NDArray[np.bytes_]
     source: Small  # as the number of the source
     language: Small  # as the number of the language
-    is_train: Flags
     part: Small
     start: Integers  # of its tokens, in the part's token file
     tokens: Integers
     repeats: Small  # how often one pass over the source reads it
-
-    def of(self, rows: Flags) -> "_Encoded":
-        return _Encoded(**{name: column[rows] for name, column in vars(self).items()})
 
 
 def pack_shards(
@@ -70,9 +68,7 @@ def pack_shards(
     Raises:
         RecipeError: there is nothing to train on, or not enough for a budget.
     """
-    documents, languages = _encoded(out, parts, config)
-    held_out, train = documents.of(~documents.is_train), documents.of(documents.is_train)
-    del documents
+    (train, held_out), languages = _encoded(out, parts, config)
     pool = _pool(train, languages, config)
     long_context = None
     if config.long_context:
@@ -90,7 +86,7 @@ def pack_shards(
     for phase, targets, member in plans:
         mixture.append(packer.write_phase(phase, targets, member, train, read))
     for number, source in enumerate(config.sources):
-        packer.write_held_out(held_out.of(held_out.source == number), source.name)
+        packer.write_held_out(held_out, np.flatnonzero(held_out.source == number), source.name)
     tokens = {
         source.name: {
             "available": int((train.tokens * train.repeats)[train.source == number].sum()),
@@ -110,34 +106,41 @@ def pack_shards(
     return Packed(tokens, mixture, long_context)
 
 
-def _encoded(out: Path, parts: list[Part], config: CorpusConfig) -> tuple[_Encoded, tuple[str, ...]]:
-    """All selected documents, and the languages by their numbers."""
+def _encoded(out: Path, parts: list[Part], config: CorpusConfig) -> tuple[tuple[_Encoded, _Encoded], tuple[str, ...]]:
+    """The documents to train on and those held out, and the languages by their numbers."""
     numbers = {source.name: number for number, source in enumerate(config.sources)}
     languages: dict[str, int] = {}
-    columns: dict[str, list[npt.NDArray[Any]]] = {field.name: [] for field in fields(_Encoded)}
+    pieces: dict[str, dict[str, list[npt.NDArray[Any]]]] = {TRAIN: defaultdict(list), HELD_OUT: defaultdict(list)}
     for number, part in enumerate(parts):
         selected = selected_table(out, part, ["id", "language", "split", "repeats"])
         tokens = np.load(TokenFiles.of(out, part.name).counts)[:, 0]
-        count = len(selected)
-        found = few_strings(selected["language"])
-        for language in sorted(set(found.tolist())):
-            languages.setdefault(language, len(languages))
-        row = {
+        names = few_strings(selected["language"])
+        for name in sorted(set(names.tolist())):
+            languages.setdefault(name, len(languages))
+        split = few_strings(selected["split"])
+        columns = {
             "id": fixed_width(selected["id"], "S32"),
-            "source": np.full(count, numbers[part.source], np.int32),
-            "language": np.fromiter((languages[language] for language in found), np.int32, count),
-            "is_train": few_strings(selected["split"]) == TRAIN,
-            "part": np.full(count, number, np.int32),
+            "source": np.full(len(names), numbers[part.source], np.int32),
+            "language": np.fromiter((languages[name] for name in names), np.int32, len(names)),
+            "part": np.full(len(names), number, np.int32),
             "start": np.cumsum(tokens) - tokens,
             "tokens": tokens,
             "repeats": selected["repeats"].to_numpy().astype(np.int32),
         }
-        for name, column in row.items():
-            columns[name].append(column)
-    encoded = _Encoded(**{name: np.concatenate(columns.pop(name)) for name in list(columns)})
+        for name, found in pieces.items():
+            rows = split == name
+            for column, values in columns.items():
+                found[column].append(values[rows])
     in_order = sorted(languages)
-    renumbered = np.array([in_order.index(language) for language in languages], np.int32)
-    return replace(encoded, language=renumbered[encoded.language]), tuple(in_order)
+    renumbered = np.array([in_order.index(name) for name in languages], np.int32)
+    train, held_out = (_joined(pieces.pop(name), renumbered) for name in (TRAIN, HELD_OUT))
+    return (train, held_out), tuple(in_order)
+
+
+def _joined(pieces: dict[str, list[npt.NDArray[Any]]], languages: Small) -> _Encoded:
+    """All pieces of every column, with new numbers for the languages. They go as they are joined."""
+    joined = _Encoded(**{name: np.concatenate(pieces.pop(name)) for name in list(pieces)})
+    return replace(joined, language=languages[joined.language])
 
 
 def _pool(documents: _Encoded, languages: tuple[str, ...], config: CorpusConfig) -> Pool:
@@ -153,33 +156,36 @@ def _pool(documents: _Encoded, languages: tuple[str, ...], config: CorpusConfig)
     )
 
 
+# What a shard is made from, document by document: a file of the workspace holds these of a whole split, in order.
+_ENTRY = np.dtype(
+    [
+        ("id", "S32"),
+        ("source", "<i4"),
+        ("language", "<i4"),
+        ("part", "<i4"),
+        ("start", "<i8"),
+        ("whole", "<i8"),  # its tokens,
+        ("tokens", "<i8"),  # of which so many are read
+    ]
+)
+_RESIDENT = 64 * 1024 * 1024  # bytes of mapped files
+_FAULT = 64 * 1024  # bytes that the system maps around one it is asked for
+_BLOCK = 64 * 1024  # entries that are in memory at a time
+
+
 @dataclass(frozen=True)
 class _Shard:
-    """A shard to be written: where its tokens are, one entry per document, and its index."""
+    """A shard to be written: some entries of a file, and what their numbers mean."""
 
     root: Path
     name: str
+    entries: Path
+    rows: slice
     files: list[Path]  # of the parts
+    sources: tuple[str, ...]
+    languages: tuple[str, ...]
     dtype: np.dtype[Any]
     eos_id: int
-    part: Small
-    start: Integers
-    whole: Integers  # the tokens of the document
-    index: dict[str, npt.NDArray[Any]]  # with the tokens that are read of it
-
-
-class _Shards(Sequence[_Shard]):
-    """The shards of a split, made when they are asked for: each takes some memory."""
-
-    def __init__(self, slices: list[slice], make: Callable[[int, slice], _Shard]) -> None:
-        self._slices = slices
-        self._make = make
-
-    def __len__(self) -> int:
-        return len(self._slices)
-
-    def __getitem__(self, number: Any) -> Any:
-        return self._make(number, self._slices[number])
 
 
 class _Packer:
@@ -196,9 +202,10 @@ class _Packer:
     ) -> None:
         self.written: dict[str, list[ShardInfo]] = {}
         self._shards = out / "shards"
+        self._entries = out / TOKENS / "entries"
         self._config = config
-        self._sources = np.array([source.name for source in config.sources], dtype=object)
-        self._languages = np.array(languages, dtype=object)
+        self._sources = tuple(source.name for source in config.sources)
+        self._languages = languages
         self._dtype = token_dtype(tokenizer.vocab_size)
         self._eos_id = tokenizer.eos_id
         self._files = [TokenFiles.of(out, part.name).tokens for part in parts]
@@ -214,53 +221,77 @@ class _Packer:
         indexes = (read_index(self._shards, info) for info in self.written[phase.name])
         return phase_account(phase.name, targets, member, documents.id, order.document, indexes)
 
-    def write_held_out(self, documents: _Encoded, source: str) -> None:
+    def write_held_out(self, documents: _Encoded, rows: Integers, source: str) -> None:
         """Write the held-out documents of a source."""
-        self._write(f"{HELD_OUT}/{source}", documents, np.arange(len(documents.id)), documents.tokens)
+        self._write(f"{HELD_OUT}/{source}", documents, rows, documents.tokens[rows])
 
     def _write(self, split: str, documents: _Encoded, rows: Integers, counts: Integers) -> None:
-        def shard(number: int, entries: slice) -> _Shard:
-            mine = rows[entries]
-            used, part = np.unique(documents.part[mine], return_inverse=True)
-            return _Shard(
+        self._write_entries(documents, rows, counts)
+        jobs = [
+            _Shard(
                 root=self._shards,
                 name=f"{split}/{number:05d}",
-                files=[self._files[number] for number in used],
+                entries=self._entries,
+                rows=entries,
+                files=self._files,
+                sources=self._sources,
+                languages=self._languages,
                 dtype=self._dtype,
                 eos_id=self._eos_id,
-                part=part.astype(np.int32),
-                start=documents.start[mine],
-                whole=documents.tokens[mine],
-                index={
-                    "document_id": documents.id[mine],
-                    "source": self._sources[documents.source[mine]],
-                    "language": self._languages[documents.language[mine]],
-                    "tokens": counts[entries],
-                },
             )
-
-        shards = _Shards(divide(counts, self._config.mix.shard_tokens), shard)
+            for number, entries in enumerate(divide(counts, self._config.mix.shard_tokens))
+        ]
         written: dict[int, ShardInfo] = {}
         with progress(f"writing {split}", int(counts.sum()), "tokens") as advance:
-            for number, info in self._workers.run(_write_shard, shards):
+            for number, info in self._workers.run(_write_shard, jobs):
                 written[number] = info
                 advance(info.tokens)
-        self.written[split] = [written[number] for number in range(len(shards))]
+        self.written[split] = [written[number] for number in range(len(jobs))]
+
+    def _write_entries(self, documents: _Encoded, rows: Integers, counts: Integers) -> None:
+        with atomic_write(self._entries, sync=False) as file:
+            for at in range(0, len(rows), _BLOCK):
+                some = rows[at : at + _BLOCK]
+                entries = np.empty(len(some), _ENTRY)
+                for name in ("id", "source", "language", "part", "start"):
+                    entries[name] = getattr(documents, name)[some]
+                entries["whole"], entries["tokens"] = documents.tokens[some], counts[at : at + _BLOCK]
+                file.write(entries.data)
 
 
 def _write_shard(shard: _Shard) -> ShardInfo:
-    return write_shard(shard.root, shard.name, _tokens(shard), shard.index)
+    sources, languages = np.array(shard.sources, dtype=object), np.array(shard.languages, dtype=object)
+    index = (
+        (entries["id"], sources[entries["source"]], languages[entries["language"]], entries["tokens"])
+        for entries in _entries(shard)
+    )
+    return write_shard(shard.root, shard.name, _tokens(shard), index)
+
+
+def _entries(shard: _Shard) -> Iterator[npt.NDArray[Any]]:
+    with shard.entries.open("rb") as file:
+        file.seek(shard.rows.start * _ENTRY.itemsize)
+        for start in range(shard.rows.start, shard.rows.stop, _BLOCK):
+            yield np.fromfile(file, _ENTRY, min(_BLOCK, shard.rows.stop - start))
 
 
 def _tokens(shard: _Shard) -> Iterator[npt.NDArray[Any]]:
     """The tokens of every document; where it is cut, the last is the end-of-text token."""
-    maps: dict[int, npt.NDArray[Any]] = {}
-    rows = zip(*(c.tolist() for c in (shard.part, shard.start, shard.index["tokens"], shard.whole)), strict=True)
-    for part, start, count, whole in rows:
-        if part not in maps:
-            maps[part] = np.asarray(np.memmap(shard.files[part], dtype=shard.dtype, mode="r"))
-        tokens = maps[part][start : start + count]
-        if count < whole:
-            tokens = tokens.copy()
-            tokens[-1] = shard.eos_id
-        yield tokens
+    maps: dict[int, mmap.mmap] = {}
+    resident = 0
+    for entries in _entries(shard):
+        columns = (entries[name].tolist() for name in ("part", "start", "tokens", "whole"))
+        for part, start, count, whole in zip(*columns, strict=True):
+            if part not in maps:
+                with shard.files[part].open("rb") as file:
+                    maps[part] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            tokens = np.frombuffer(maps[part], shard.dtype, count, start * shard.dtype.itemsize)
+            if count < whole:
+                tokens = tokens.copy()
+                tokens[-1] = shard.eos_id
+            yield tokens
+            resident += max(tokens.nbytes, _FAULT)
+            if resident > _RESIDENT:  # or all token files would be in memory in the end
+                for mapped in maps.values():
+                    mapped.madvise(mmap.MADV_DONTNEED)
+                resident = 0

@@ -34,28 +34,34 @@ def divide(tokens: Integers, shard_tokens: int) -> list[slice]:
     return shards
 
 
-def write_shard(
-    root: Path, name: str, pieces: Iterable[npt.NDArray[Any]], index: dict[str, npt.NDArray[Any]]
-) -> ShardInfo:
+IndexRows = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], Integers]
+
+
+def write_shard(root: Path, name: str, pieces: Iterable[npt.NDArray[Any]], index: Iterable[IndexRows]) -> ShardInfo:
     """Write one shard and return what the manifest must say of it.
 
     Args:
         root: the `shards` folder.
         name: of the shard in it, such as "train/00000".
         pieces: the tokens of its documents in order, in the manifest's type; each ends with the end-of-text token.
-        index: of every document `document_id`, `source` and `language` (bytes or objects), and its number of `tokens`.
+        index: of the same documents, in any number of pieces: ids, sources and languages (bytes or objects), and how
+            many tokens each has.
     """
     hashed = hashlib.sha256()
     with atomic_write(root / f"{name}.tokens") as file:
         for data in _joined(pieces):
             hashed.update(data)
             file.write(data)
-    ends = np.cumsum(index["tokens"])
-    columns = [strings(index[column]) for column in ("document_id", "source", "language")]
-    table = pa.Table.from_arrays([*columns, pa.array(ends - index["tokens"]), pa.array(ends)], schema=INDEX_SCHEMA)
+    tables, size = [], 0
+    for *columns, tokens in index:
+        ends = size + np.cumsum(tokens)
+        size = int(ends[-1])
+        rows = [*map(strings, columns), pa.array(ends - tokens), pa.array(ends)]
+        tables.append(pa.Table.from_arrays(rows, schema=INDEX_SCHEMA))
+    table = pa.concat_tables(tables).combine_chunks()
     path = root / f"{name}.index.parquet"
     write_table(path, table)
-    return ShardInfo(name, len(table), int(ends[-1]), hashed.hexdigest(), sha256_file(path))
+    return ShardInfo(name, len(table), size, hashed.hexdigest(), sha256_file(path))
 
 
 def _joined(pieces: Iterable[npt.NDArray[Any]]) -> Iterable[bytes]:

@@ -44,7 +44,8 @@ def quality_classes(documents: pa.Table, score: Floats, passed: Flags, config: C
     """
     code = few_strings(documents["kind"]) == "code"
     languages = few_strings(documents["language"])
-    quality = np.where(code, MODERATE, "").astype(object)
+    quality = np.full(len(code), "", dtype=object)
+    quality[code] = MODERATE
     quality[code & (score >= config.high)] = HIGH
     low = code & (score < config.low)
     size = np.where(code & passed, documents["bytes"].to_numpy(), 0)

@@ -9,6 +9,7 @@ from castline.corpus.duplicates.config import DedupConfig
 from castline.errors import RecipeError
 
 Integers = npt.NDArray[np.int64]
+Preference = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -18,7 +19,7 @@ def columns_needed(config: DedupConfig) -> list[str]:
     return chosen if config.keep == "first" else [*chosen, "bytes"]
 
 
-def preferences(tables: list[pa.Table], config: DedupConfig) -> list[Integers]:
+def preferences(tables: list[pa.Table], config: DedupConfig) -> list[Preference]:
     """What the policy compares, the most important first; the higher is kept. Unknown values come last.
 
     Args:
@@ -31,10 +32,10 @@ def preferences(tables: list[pa.Table], config: DedupConfig) -> list[Integers]:
     Raises:
         RecipeError: no table has the column that the policy looks at, or it does not hold numbers.
     """
-    return [_ranks(tables, name, config) for name in columns_needed(config)]
+    return [_preference(tables, name, config) for name in columns_needed(config)]
 
 
-def _ranks(tables: list[pa.Table], name: str, config: DedupConfig) -> Integers:
+def _preference(tables: list[pa.Table], name: str, config: DedupConfig) -> Preference:
     found = [table[name].type for table in tables if name in table.column_names]
     if not found:
         raise RecipeError(f"dedup.keep = \"{config.keep}\": expected a measurement '{name}', but this corpus has none")
@@ -48,7 +49,7 @@ def _ranks(tables: list[pa.Table], name: str, config: DedupConfig) -> Integers:
     values = pa.chunked_array([chunk for column in chunks for chunk in column.chunks], kind)
     if _is_numeric(kind):
         numbers = pc.fill_null(values.cast(pa.float64()), -np.inf).to_numpy()
-        return np.unique(np.nan_to_num(numbers, nan=-np.inf), return_inverse=True)[1].astype(np.int64)
+        return np.where(np.isnan(numbers), -np.inf, numbers)
     return np.asarray(pc.rank(pc.fill_null(values, ""), tiebreaker="dense"), np.int64)
 
 
@@ -56,7 +57,7 @@ def _is_numeric(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
-def representatives(cluster: Integers, passed: Flags, preferred: list[Integers]) -> Integers:
+def representatives(cluster: Integers, passed: Flags, preferred: list[Preference]) -> Integers:
     """For every document the one that stays of its cluster.
 
     Of those that passed the rules it is the preferred one, and of equals the first. Where none passed it is one of
@@ -67,8 +68,17 @@ def representatives(cluster: Integers, passed: Flags, preferred: list[Integers])
         passed: shape [documents], whether it passed the rules.
         preferred: arrays of shape [documents], the most important first; the higher is preferred.
     """
-    order = np.lexsort((np.arange(len(cluster)), *(-values for values in reversed(preferred)), ~passed, cluster))
-    first = np.unique(cluster[order], return_index=True)[1]
+    order = np.lexsort(
+        (*(-values for values in reversed(preferred)), ~passed, cluster)
+    )  # which keeps the order of equals
+    first = order[begins(cluster[order])]
     representative = np.empty(len(cluster), dtype=np.int64)
-    representative[cluster[order[first]]] = order[first]
+    representative[cluster[first]] = first
     return representative[cluster]
+
+
+def begins(numbers: Integers) -> Flags:
+    """Where another number begins in sorted ones."""
+    flags = np.ones(len(numbers), dtype=bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=flags[1:])
+    return flags

@@ -39,12 +39,8 @@ def order_phase(
     by_group = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member, minlength=len(targets)))[:-1])
     documents, taken = [], []
     for target, mine in zip(targets, by_group, strict=True):
-        group = target.group
-        random = _random(seed, name, group.source, group.language, group.length, str(group.repeats))
-        whole, rest = divmod(target.tokens, group.tokens)
-        chosen = mine[np.lexsort((random.permutation(len(mine)), read[mine]))]
-        ends = np.cumsum(tokens[chosen])
-        chosen = chosen[: int(np.searchsorted(ends, rest)) + 1] if rest else chosen[:0]
+        whole, rest = divmod(target.tokens, target.group.tokens)
+        chosen = _partial_pass(name, target, mine, tokens, read, rest, seed) if rest else mine[:0]
         last = tokens[chosen]
         if rest:
             last[-1] -= int(last.sum()) - rest
@@ -53,6 +49,16 @@ def order_phase(
     document, count = np.concatenate(documents), np.concatenate(taken)
     order = _random(seed, name).permutation(len(document))
     return Order(document[order], count[order])
+
+
+def _partial_pass(
+    name: str, target: Target, mine: Integers, tokens: Integers, read: Integers, rest: int, seed: int
+) -> Integers:
+    """The documents of a group that hold its last `rest` tokens."""
+    group = target.group
+    random = _random(seed, name, group.source, group.language, group.length, str(group.repeats))
+    chosen = mine[np.lexsort((random.permutation(len(mine)), read[mine]))]
+    return chosen[: int(np.searchsorted(np.cumsum(tokens[chosen]), rest)) + 1]
 
 
 def _random(seed: int, *names: str) -> np.random.Generator:

@@ -62,10 +62,11 @@ def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
     length = np.where(pool.tokens <= phase.short_tokens, 0, np.where(pool.long_context, 1, 2))
     if not phase.tells_lengths:
         length = np.zeros(len(pool), dtype=np.int64)
-    # one number per document that says all four: sorting rows of four takes many times the memory
+    # one number per document that says all four, of few that can be: sorting rows of four takes many times the memory
     shape = (len(pool.sources), len(pool.languages), len(LENGTHS), int(pool.repeats.max(initial=0)) + 1)
     code = np.ravel_multi_index((pool.source, pool.language, length, pool.repeats), shape)
-    alike, member = np.unique(code, return_inverse=True)
+    alike = np.flatnonzero(np.bincount(code))
+    member = np.searchsorted(alike, code)
     tokens = np.zeros(len(alike), dtype=np.int64)
     np.add.at(tokens, member, pool.tokens)
     columns = (column.tolist() for column in np.unravel_index(alike, shape))

@@ -18,16 +18,14 @@ def write_split(
 ) -> list[ShardInfo]:
     """Write documents (their tokens, id, source and language) as the shards of a split."""
     tokens, *columns = zip(*documents, strict=True)
-    index = {
-        name: np.array(column, dtype=object)
-        for name, column in zip(("document_id", "source", "language"), columns, strict=True)
-    } | {"tokens": np.array([len(one) for one in tokens])}
+    ids, sources, languages = (np.array(column, dtype=object) for column in columns)
+    counts = np.array([len(one) for one in tokens])
     return [
         write_shard(
             root,
             f"{split}/{number:05d}",
             [one.astype(dtype) for one in tokens[rows]],
-            {name: column[rows] for name, column in index.items()},
+            [(ids[rows], sources[rows], languages[rows], counts[rows])],
         )
-        for number, rows in enumerate(divide(index["tokens"], shard_tokens))
+        for number, rows in enumerate(divide(counts, shard_tokens))
     ]
