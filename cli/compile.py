@@ -21,6 +21,12 @@ def compile_command(
     block: Annotated[int | None, typer.Option(metavar="32|64|128", help="Block size of int4.")] = None,
     embeddings: Annotated[str | None, typer.Option(metavar="FORMAT", help="Of the embedding table.")] = None,
     head: Annotated[str | None, typer.Option(metavar="FORMAT", help="Of an untied head.")] = None,
+    max_kl: Annotated[
+        float | None, typer.Option("--max-kl", help="Choose formats: the smallest package within this mean KL.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", metavar="90MB", help="Choose formats: the closest of at most this size.")
+    ] = None,
     kv: Annotated[str | None, typer.Option(metavar="f32|int8", help="Format of the key/value cache.")] = None,
     target: Annotated[
         str | None,
@@ -43,6 +49,8 @@ def compile_command(
         "block": block,
         "embeddings": embeddings,
         "head": head,
+        "max_kl": max_kl,
+        "max_size": max_size,
         "kv": kv,
         "targets": target.split(",") if target is not None else None,
         "context": context,
@@ -56,11 +64,21 @@ def compile_command(
     from castline.compile.build import dry_run as plan_package
 
     if dry_run:
+        from castline.model.checkpoint import CheckpointReader
+
         plan = plan_package(checkpoint, config)
         sizes = {str(name): count for name, count in plan.sizes.items()}
         if json_output:
             print_json({"weights": {str(k): str(v) for k, v in plan.formats.items()}, "bytes": sizes})
             return
+        if config.is_automatic:
+            from castline.compile.automatic import sensitivity_flops
+
+            work = sensitivity_flops(CheckpointReader(checkpoint).config, plan.config.targets)
+            note(
+                f"formats are chosen by measurement: {work / 1e12:,.1f} TFLOP for sensitivities, then choices are "
+                "built and measured until one fits (2 or 3, mostly). The sizes are the largest there can be"
+            )
         rows = [(name, plan.formats[name], size(count)) for name, count in plan.sizes.items()]
         print_table(f"would build {out}", ("backend", "weights", "size"), rows)
         return

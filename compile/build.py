@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from castline import _C, __version__
+from castline.compile.automatic import AutomaticChoice, most_precise
 from castline.compile.backends import CPU_WEIGHTS, graph_path
-from castline.compile.config import CompileConfig
+from castline.compile.config import Bounds, CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, cache_format, compute_format
+from castline.compile.frontier_picture import write_choice
 from castline.compile.graph import write_graph
 from castline.compile.package import (
     GOLDEN,
@@ -30,12 +32,13 @@ from castline.compile.package import (
 from castline.compile.plan import Plan, make_plan
 from castline.compile.provenance import checkpoint_sha256
 from castline.compile.tensorrt import build_engine
-from castline.compile.text_tokens import calibration_tokens, proof_tokens
-from castline.compile.verify import Verification, prove, read_verification
+from castline.compile.text_tokens import TextTokens, calibration_tokens, proof_tokens
+from castline.compile.verify import Verification, prove, read_verification, reference_logits
 from castline.compile.weights import Weights
 from castline.errors import CompileError, RecipeError
 from castline.files import atomic_folder, read_json, require_space, sha256_file, write_bytes
 from castline.model.checkpoint import CheckpointReader
+from castline.model.config import ModelConfig
 from castline.model.importer import PROVENANCE_FILE, TOKENIZER_FILES
 from castline.progress import progress
 
@@ -65,7 +68,7 @@ def dry_run(checkpoint: Path, config: CompileConfig) -> Plan:
         CheckpointError: the checkpoint is damaged (headers only are read).
         CompileError, DeviceError: it cannot be compiled as asked.
     """
-    return make_plan(CheckpointReader(checkpoint).config, config)
+    return plan_for(CheckpointReader(checkpoint).config, config)
 
 
 def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: bool = False) -> PackageSummary:
@@ -88,7 +91,7 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
     """
     reader = CheckpointReader(checkpoint)
     model = reader.config
-    plan = make_plan(model, config)
+    plan = plan_for(model, config)
     reader = reader.at_context(plan.config.context)
     provenance = _provenance(checkpoint, plan.config)
     check_replaceable(out)
@@ -103,7 +106,13 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         vocab_size=reader.config.vocab_size,
         text=plan.config.verify_text,
     )
-    weights = _weights(reader, checkpoint, plan)
+    text = _calibration_text(reader, checkpoint, plan)
+    weights = Weights(reader, text, plan.config.calibration)
+    choice = None
+    if plan.config.is_automatic:
+        choosing = AutomaticChoice(reader, plan, weights, reference_logits(reader, tokens))
+        assignment, choice = choosing.choose((text or tokens).ids)
+        plan = make_plan(model, plan.config, assignment)
     with atomic_folder(out) as folder:
         tokenizer = _copy_tokenizer(checkpoint, folder)
         backends = {}
@@ -111,6 +120,8 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
             for target in plan.assignments:
                 backends[str(target)] = _build(reader, folder, plan, target, weights)
                 advance(1)
+        if choice is not None:
+            write_choice(folder, choice)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             castline_version=__version__,
@@ -130,24 +141,41 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
             not_reproducible=tuple(backend.file for backend in backends.values() if backend.engine),
         )
         write_manifest(folder, manifest)  # the CPU runtime opens packages only
-        verification = prove(folder, reader, backends, tokens, plan.config.bounds)
+        verification = prove(folder, reader, backends, tokens, _bounds(plan.config))
         manifest = _proven(folder, manifest, verification)
         write_manifest(folder, manifest)
     return PackageSummary(out, manifest, verification, reused=False)
 
 
-def _weights(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> Weights:
+def plan_for(model: ModelConfig, config: CompileConfig) -> Plan:
+    """The plan of what a configuration asks for; where formats are chosen, of the largest choice there is.
+
+    Raises:
+        CompileError, DeviceError: as `make_plan`.
+    """
+    if not config.is_automatic:
+        return make_plan(model, config)
+    return make_plan(model, config, most_precise(model, make_plan(model, config).config.targets))
+
+
+def _bounds(config: CompileConfig) -> Bounds:
+    if config.max_kl is None:
+        return config.bounds
+    return Bounds.model_validate(dict.fromkeys(Bounds.model_fields, config.max_kl))
+
+
+def _calibration_text(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> TextTokens | None:
     config = plan.config
-    text = None
-    if config.calibration != "none" and any(assignment.int4_blocks for assignment in plan.assignments.values()):
-        text = calibration_tokens(
-            checkpoint,
-            tokens=config.calibration_tokens,
-            context=config.context,
-            vocab_size=reader.config.vocab_size,
-            text=config.calibration_text,
-        )
-    return Weights(reader, text, config.calibration)
+    quantised = config.is_automatic or any(assignment.int4_blocks for assignment in plan.assignments.values())
+    if config.calibration == "none" or not quantised:
+        return None
+    return calibration_tokens(
+        checkpoint,
+        tokens=config.calibration_tokens,
+        context=config.context,
+        vocab_size=reader.config.vocab_size,
+        text=config.calibration_text,
+    )
 
 
 def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, weights: Weights) -> Backend:

@@ -1,9 +1,10 @@
 """The recipe table `[compile]`: what a package is made of and how close it must be. Imports no numpy."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from castline.compile.formats import TARGETS, CacheFormat, Target, WeightFormat, parse_format
 from castline.recipe import Table
@@ -36,6 +37,8 @@ class CompileConfig(Table):
     embeddings: WeightFormat | None = Field(None, description="of the embedding table; int8 with int4 layers")
     head: WeightFormat | None = Field(None, description="of an untied head; int8 with int4 layers")
     tensors: dict[str, str] = Field({}, description="formats such as int8 or int4/64 by tensor name, with * and ?")
+    max_kl: float | None = Field(None, gt=0, description="choose the formats: the smallest package within this KL")
+    max_size: int | None = Field(None, description="choose the formats: the closest package of at most, as '90MB'")
     calibration: Calibration = Field("gptq", description="how int4 weights are chosen where there is text for it")
     calibration_text: Path | None = Field(None, description="text or jsonl to calibrate on, not the model's corpus")
     calibration_tokens: int = Field(32_768, ge=1024, description="how much of it")
@@ -47,6 +50,32 @@ class CompileConfig(Table):
     verify_tokens: int = Field(1024, ge=64, description="held-out tokens the proof runs over")
     verify_text: Path | None = Field(None, description="text for the proof, not the held-out one")
     bounds: Bounds = Bounds()
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether castline chooses the formats."""
+        return self.max_kl is not None or self.max_size is not None
+
+    @field_validator("max_size", mode="before")
+    @classmethod
+    def _bytes(cls, size: object) -> object:
+        if not isinstance(size, str):
+            return size
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)B", size.strip())
+        if not found:
+            raise ValueError(f"expected a size such as '90MB' or '1.2GB', but got '{size}'")
+        return round(float(found[1]) * 1000 ** " kMG".index(found[2] or " "))
+
+    @model_validator(mode="after")
+    def _chosen_by_one(self) -> Self:
+        if self.max_kl is not None and self.max_size is not None:
+            raise ValueError("expected max_kl or max_size, but got both")
+        named = sorted({"weights", "block", "embeddings", "head", "tensors"} & self.model_fields_set)
+        if self.is_automatic and named:
+            raise ValueError(
+                f"expected max_kl and max_size, which choose the formats, without {', '.join(named)}, which names them"
+            )
+        return self
 
     @field_validator("targets")
     @classmethod

@@ -5,7 +5,8 @@ the steps says what each matrix is, so a quantised model can run beside the chec
 castline's own ops, which give the same bits for any number of threads.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -56,6 +57,21 @@ class Activations:
         self._residual: Tensor | None = None
         positions = torch.arange(ids.shape[1]).repeat(len(ids))
         self._cos, self._sin = rotary_tables(reader.config, positions)
+
+    def copy(self) -> "Activations":
+        """The same activations, to go another way."""
+        return copy(self)
+
+    @staticmethod
+    def joined(parts: Sequence["Activations"]) -> "Activations":
+        """Activations at the same place of several runs, as one run over all their sequences."""
+        whole = copy(parts[0])
+        whole.sequences = sum(part.sequences for part in parts)
+        whole._x = torch.cat([part._x for part in parts])
+        whole._cos, whole._sin = (torch.cat(tables) for tables in zip(*((p._cos, p._sin) for p in parts), strict=True))
+        residuals = [part._residual for part in parts if part._residual is not None]
+        whole._residual = torch.cat(residuals) if residuals else None
+        return whole
 
     def layer(self, index: int) -> LayerSteps:
         """Go through one layer, which has to be the next one."""

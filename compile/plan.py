@@ -52,8 +52,13 @@ class Plan:
         return sum(self.sizes.values())
 
 
-def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
+def make_plan(model: ModelConfig, config: CompileConfig, chosen: Assignment | None = None) -> Plan:
     """Decide what to build for a model.
+
+    Args:
+        model: the model
+        config: what is asked for
+        chosen: the formats, instead of those that `config` names
 
     Raises:
         CompileError: a format that is not there yet, a context beyond the model's, an unknown compute capability.
@@ -74,7 +79,7 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
             f"--kv {config.kv} is the CPU runtime's cache: expected cpu among the targets, but got "
             f"{', '.join(targets)}; other targets cache keys and values as their graphs compute"
         )
-    wanted = assign(model, config)
+    wanted = chosen or assign(model, config)
     assignments = {target: wanted.for_target(target) for target in targets}
     capabilities = {}
     for target, assignment in assignments.items():
@@ -94,7 +99,7 @@ def make_plan(model: ModelConfig, config: CompileConfig) -> Plan:
         config=resolved,
         assignments=assignments,
         capabilities=capabilities,
-        sizes={target: _size(model, target, assignments[target], context) for target in targets},
+        sizes={target: target_size(model, target, assignments[target], context) for target in targets},
         cache_bytes={target: _cache(model, target, assignments[target], resolved) for target in targets},
     )
 
@@ -137,7 +142,8 @@ def _number(capability: str) -> list[int]:
     return [int(part) for part in capability.split(".")]
 
 
-def _size(model: ModelConfig, target: Target, assignment: Assignment, context: int) -> int:
+def target_size(model: ModelConfig, target: Target, assignment: Assignment, context: int) -> int:
+    """Bytes that a target's files take, about; the CPU runtime's exactly."""
     if target == "cpu":
         return cpu_weights_size(model, assignment)
     for_tensorrt = target in TENSORRT_TARGETS

@@ -31,6 +31,11 @@ class Weights:
         self._fitted: list[tuple[Assignment, bool, _Fitted]] = []
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether there is text that int4 weights are fitted to."""
+        return self._text is not None
+
+    @property
     def method(self) -> str:
         """How int4 weights were chosen, for people."""
         if self._text is None:

@@ -146,7 +146,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3, weight_decay=0.1)
     order = np.random.default_rng(0)
     for step in range(160):
-        batch = torch.from_numpy(kept[order.integers(0, len(kept), 12)])
+        batch = torch.from_numpy(kept[order.integers(0, len(kept), 8)])
         loss = decoder.loss(batch[:, :-1].contiguous(), batch[:, 1:].contiguous()) / batch[:, 1:].numel()
         optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / 160)
         optimizer.zero_grad()
