@@ -11,7 +11,7 @@ CXX_SOURCES := $(shell git ls-files 'csrc/*.cpp' 'csrc/*.hpp' 'csrc/*.h' 'csrc/*
 TENSORRT_INCLUDE_DIR ?=
 CMAKE_OPTIONS := $(if $(TENSORRT_INCLUDE_DIR),-DTENSORRT_INCLUDE_DIR=$(abspath $(TENSORRT_INCLUDE_DIR)))
 
-.PHONY: .FORCE help setup build demo test lint types format ctest sanitize pytest test-slow bench wheel clean
+.PHONY: .FORCE help setup build demo test lint types format ctest sanitize pytest test-slow peers bench wheel clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,8 +78,19 @@ sanitize: setup  ## the C++ tests under AddressSanitizer and UndefinedBehaviorSa
 pytest: build  ## the Python tests
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-slow: build  ## the tests that take minutes
+test-slow: build peers  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+# Tools that tests compare with, in an environment of their own, so that what they need meets nothing of ours.
+PEERS := .cache/peers
+
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt --group peers
+	touch $@
 
 wheel: build  ## a wheel in dist/
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps -w dist .
