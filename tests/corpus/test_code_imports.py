@@ -254,6 +254,39 @@ use std::io::*;
     }
 
 
+def test_rust_crates_go_by_the_names_that_cargo_knows() -> None:
+    """As in tokenizers, whose bindings depend on a library of their own name, and tokio's tests."""
+    files = {
+        "Cargo.toml": '[workspace]\n[workspace.dependencies]\nhelp = { path = "help" }\n'
+        '[package]\nauthors = ["a", "b"]\nname = "bindings"\n[lib]\nname = "words"\n'
+        "[dependencies]\nhelp.workspace = true\n"
+        '[dependencies.words]\npath = "./words-lib"\n[target."cfg(unix)".dependencies]\nx = {path = "gone"}\n',
+        "src/lib.rs": "extern crate words as w;\nextern crate log;\nmod a;\n",
+        "src/a.rs": "use w::model::Model;\nuse help as h;\nuse h::tools::T;\nuse log;\nuse ::help;\n",
+        "words-lib/Cargo.toml": '[package]\nauthors = ["a [b]"]\nname = "words-core"\n[lib]\nname = "words"\n',
+        "words-lib/src/lib.rs": "pub mod model;\nmod log;\nextern crate log;\n",
+        "words-lib/src/model.rs": "",
+        "words-lib/src/log.rs": "",
+        "words-lib/tests/all.rs": "mod support { pub mod panic; }\nuse support::panic::stop;\nuse words::model;\n",
+        "words-lib/tests/support/panic.rs": "",
+        "help/Cargo.toml": '[package]\nname = "helpers"\nbroken = \n',
+        "help/src/lib.rs": "mod tools;\n#[cfg(test)]\nmod tests { use crate::tools; }\n",
+        "help/src/tools.rs": "use crate::X;\n",
+    }
+    assert links("rust", files, toml="toml") == {
+        "src/lib.rs": {"words-lib/src/lib.rs", "src/a.rs"},
+        "src/a.rs": {"words-lib/src/model.rs", "help/src/lib.rs", "help/src/tools.rs"},
+        "words-lib/src/lib.rs": {"words-lib/src/model.rs", "words-lib/src/log.rs"},
+        "words-lib/tests/all.rs": {"words-lib/tests/support/panic.rs", "words-lib/src/model.rs"},
+        "help/src/lib.rs": {"help/src/tools.rs"},
+        "help/src/tools.rs": {"help/src/lib.rs"},
+    }
+    others = {"rs": "rust", "toml": "toml"}
+    firm = find_imports([CodeFile(path, others[path.rpartition(".")[2]], text) for path, text in files.items()]).firm
+    assert firm["help/src/lib.rs"] == set(), "what declares a module, and what tests use, can wait"
+    assert firm["help/src/tools.rs"] == {"help/src/lib.rs"}
+
+
 PIECES = st.sampled_from(
     [
         *"\"'`/\\(){};#\n",
