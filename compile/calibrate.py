@@ -23,7 +23,7 @@ from castline.model import ops
 from castline.model.checkpoint import CheckpointReader
 from castline.progress import progress
 
-_RIDGE = 0.05  # of the correction for lost inputs, as GPTQ's damping
+_RIDGE = 0.5  # keeps the correction for lost inputs small where few tokens speak for it; as GPTQ's damping
 
 
 @dataclass(frozen=True)

@@ -69,5 +69,5 @@ class Weights:
         for layer in layers:
             fitted.int4.update(layer.int4)
             fitted.factors.update(layer.factors)
-        self._fitted.append((assignment, symmetric, fitted))
+        self._fitted = [*self._fitted[-1:], (assignment, symmetric, fitted)]  # grids of two kinds: no build has more
         return fitted

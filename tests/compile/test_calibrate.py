@@ -1,12 +1,14 @@
 """Calibration on a model that has learnt something: closer than rounding, the same for every backend and every time."""
 
 from pathlib import Path
+from pydoc_data import topics
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from castline import _C
 from castline.compile.assignment import Assignment
 from castline.compile.awq import channel_scales
 from castline.compile.config import Calibration
@@ -22,6 +24,28 @@ from castline.model.decoder import Decoder
 from castline.model.layouts import from_llama
 
 from .conftest import Trained, assigned
+
+
+@pytest.mark.slow
+def test_a_real_model_loses_a_third_of_what_rounding_does(smollm2_checkpoint: Path) -> None:
+    """SmolLM2-135M in blocks of 128, calibrated and measured on different pages of one manual."""
+    reader = CheckpointReader(smollm2_checkpoint)
+    tokenizer = _C.Tokenizer(smollm2_checkpoint / "tokenizer.json")
+    names = sorted(topics.topics)
+    seen, held_out = (
+        tokenizer.encode("\n\n".join(topics.topics[name] for name in part))[: 256 * count]
+        .reshape(count, 256)
+        .astype(np.int64)
+        for part, count in ((names[::2], 32), (names[1::2], 4))
+    )
+    real = Trained(smollm2_checkpoint, seen, held_out)
+    made = assigned(smollm2_checkpoint, "cpu", weights="int4", block=128, embeddings="f32")
+    found = {}
+    methods: tuple[Calibration, ...] = ("none", "gptq")
+    for method in methods:
+        weights = Weights(reader, TextTokens(seen, "a manual"), method)
+        found[method] = divergence(real, lambda name, weights=weights: stored(weights, name, made))
+    assert 3 * found["gptq"] < found["none"], found
 
 
 def calibrated(trained: Trained, method: Calibration, sequences: int = 64) -> Weights:
