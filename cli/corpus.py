@@ -112,6 +112,8 @@ def decide_command(
     table = [(name, old, new, f"{new - old:+,}" if new != old else "") for name, old, new in rows]
     print_table("documents kept, and dropped by rule", ("", "before", "after", "change"), table)
     print(f"{change.newly_kept:,} documents newly kept, {change.newly_dropped:,} newly dropped")
+    if change.long_before is not None and change.long_after is not None:
+        print(f"{change.long_after:,} documents chosen for long contexts, {change.long_before:,} before")
     if dry_run or not (change.settings or change.decisions_changed):
         note("nothing was written" if dry_run else "nothing changed")
     else:
@@ -189,6 +191,9 @@ def _show_plan(config: "CorpusConfig", base: Path, json_output: bool) -> None:
         print(f"for every document, {annotator}")
     if plan.long_documents is not None and config.long_context:
         print(f"would score about {plan.long_documents:,} long documents with {config.long_context.scorer}")
+    if plan.packed_documents is not None:
+        tokens = config.repositories.tokens
+        print(f"would pack repositories into about {plan.packed_documents:,} documents of at most {tokens:,} tokens")
     for phase in plan.phases:
         _show_phase(f"phase {phase.name} would be, before any rule", [asdict(row) for row in phase.rows])
         if phase.problem:

@@ -75,10 +75,15 @@ def pack_shards(
         chosen, long_context = chosen_documents(out, config.long_context)
         pool = replace(pool, long_context=np.isin(train.id, np.array(sorted(chosen), dtype="S32")))
     weights = {source.name: source.weight for source in config.sources}
+    most = config.mix.max_repeats
+    read = np.zeros(len(pool), dtype=np.int64)
     plans = []
     for phase in config.mix.resolved():  # all are planned before one is written
-        groups, member = group_documents(pool, phase)
-        plans.append((phase, plan_phase(phase, groups, weights), member))
+        groups, member = group_documents(pool, phase, read, most)
+        targets = plan_phase(phase, groups, weights)
+        plans.append((phase, targets, member))
+        if most is not None:
+            read += order_phase(phase.name, targets, member, train.tokens, read, config.seed, most).reads(len(pool))
 
     packer = _Packer(out, parts, languages, config, tokenizer, workers)
     mixture = []
@@ -215,9 +220,10 @@ class _Packer:
         self, phase: Phase, targets: list[Target], member: Integers, documents: _Encoded, read: Integers
     ) -> dict[str, Any]:
         """Write a phase, add to `read` how often it reads each document, and return its account."""
-        order = order_phase(phase.name, targets, member, documents.tokens, read, self._config.seed)
+        config = self._config
+        order = order_phase(phase.name, targets, member, documents.tokens, read, config.seed, config.mix.max_repeats)
         self._write(phase.name, documents, order.document, order.tokens)
-        read += np.bincount(order.document, minlength=len(read))
+        read += order.reads(len(read))
         indexes = (read_index(self._shards, info) for info in self.written[phase.name])
         return phase_account(phase.name, targets, member, documents.id, order.document, indexes)
 

@@ -14,7 +14,7 @@ from castline.corpus.documents import Document
 from castline.corpus.duplicates.earlier import open_earlier
 from castline.corpus.long_context.select import check_scorer
 from castline.corpus.measure import settle_languages
-from castline.corpus.mixing.estimate import PhaseEstimate, SourceSample, estimate_phase
+from castline.corpus.mixing.estimate import PhaseEstimate, SourceSample, estimate_phases
 from castline.corpus.readers.formats import can_be_divided
 from castline.corpus.readers.read import read_files
 from castline.corpus.sources import SourceFile, find_files
@@ -46,6 +46,7 @@ class CorpusPlan:
     sources: list[SourcePlan]
     annotators: list[str]  # what is done with every document besides measuring it
     long_documents: int | None  # that would be scored for long contexts; None where the recipe does not ask for it
+    packed_documents: int | None  # that repositories would be packed into; None where none are
     phases: list[PhaseEstimate]
     output_bytes: int
 
@@ -73,13 +74,25 @@ def plan_corpus(config: CorpusConfig, *, base: Path = Path()) -> CorpusPlan:
         sources.append(SourcePlan(source.name, len(files), size, text_bytes, text_bytes // BYTES_PER_TOKEN))
         samples.append(SourceSample(source.name, source.kind, _measured(documents, annotators), size / max(read, 1)))
     weights = {source.name: source.weight for source in config.sources}
-    phases = [estimate_phase(phase, samples, weights) for phase in config.mix.resolved()]
+    phases = estimate_phases(config.mix, samples, weights)
     text = sum(source.text_bytes for source in sources)
     # the documents, and the tokens twice: once encoded, once mixed
     tokens = text // BYTES_PER_TOKEN + sum(phase.tokens for phase in phases)
     written = text // COMPRESSION + _index_bytes(config, sources) + 2 * tokens
     shown = [str(annotator) for annotator in annotators]
-    return CorpusPlan(sources, shown, round(long) if config.long_context else None, phases, written)
+    long_documents = round(long) if config.long_context else None
+    return CorpusPlan(sources, shown, long_documents, _packed_documents(config, sources), phases, written)
+
+
+def _packed_documents(config: CorpusConfig, sources: list[SourcePlan]) -> int | None:
+    """As many documents as hold all text of the sources that are repositories; more, where these are small."""
+    units = {source.name: source.repository for source in config.sources if source.repository != "none"}
+    packed = [
+        source.files if units[source.name] == "file" else -(-source.text_bytes // config.repositories.budget)
+        for source in sources
+        if source.name in units
+    ]
+    return sum(packed) if packed else None
 
 
 def _index_bytes(config: CorpusConfig, sources: list[SourcePlan]) -> int:

@@ -17,6 +17,8 @@ import pyarrow as pa
 from castline.corpus import manifest as manifests
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import Decisions, make_decisions, write_decisions
+from castline.corpus.long_context.config import LongContextConfig
+from castline.corpus.long_context.select import chosen_documents
 from castline.corpus.report import write_report
 from castline.corpus.tables import read_table
 from castline.corpus.workspace import Workspace
@@ -24,7 +26,17 @@ from castline.errors import RecipeError
 from castline.files import write_json
 from castline.recipe import apply_overrides, parse
 
-DECIDING = ("seed", "rules", "dedup.keep", "dedup.best_by", "split", "code")  # what needs no other measurements
+# What needs no other measurements.
+DECIDING = (
+    "seed",
+    "rules",
+    "dedup.keep",
+    "dedup.best_by",
+    "split",
+    "code",
+    "long_context.rules",
+    "long_context.sources",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class Change:
     newly_kept: int
     newly_dropped: int
     decisions_changed: int  # documents with any other decision: dropped by another rule, moved to another split, …
+    long_before: int | None  # of the long documents that were measured, those chosen for long contexts
+    long_after: int | None  # None where there are no such bounds
 
 
 def redecide(
@@ -64,7 +78,8 @@ def redecide(
     settings = manifests.differing_fields(account["recipe"], manifests.recipe_values(config))
     _check_settings(settings)
     after = make_decisions(out, config)
-    change = _compare(out, after, settings)
+    was = parse(CorpusConfig, account["recipe"], f"the recipe of {out}")
+    change = _compare(out, after, settings, (was.long_context, config.long_context))
     if not dry_run and (settings or change.decisions_changed):
         with workspace.locked():
             (out / manifests.NAME).unlink(missing_ok=True)
@@ -87,7 +102,9 @@ def _check_settings(settings: list[str]) -> None:
         )
 
 
-def _compare(out: Path, after: Decisions, settings: list[str]) -> Change:
+def _compare(
+    out: Path, after: Decisions, settings: list[str], long: tuple[LongContextConfig | None, LongContextConfig | None]
+) -> Change:
     before = pa.concat_tables([read_table(out / "decisions" / name) for name in after.documents])
     now = pa.concat_tables([table for _, table in after.tables()])
     was_kept, is_kept = before["kept"].to_numpy(), now["kept"].to_numpy()
@@ -104,7 +121,13 @@ def _compare(out: Path, after: Decisions, settings: list[str]) -> Change:
         newly_kept=int((is_kept & ~was_kept).sum()),
         newly_dropped=int((was_kept & ~is_kept).sum()),
         decisions_changed=int((~same).sum()),
+        long_before=_chosen(out, long[0]),
+        long_after=_chosen(out, long[1]),
     )
+
+
+def _chosen(out: Path, long: LongContextConfig | None) -> int | None:
+    return len(chosen_documents(out, long)[0]) if long else None
 
 
 def _dropped(table: pa.Table) -> dict[str, int]:

@@ -43,7 +43,7 @@ class Phase(Table):
     Within a budget, sources are read in proportion to their tokens times their weights: those of `weights`,
     else the source's own. Without `tokens` and budgets, a weight is the number of passes over a source.
 
-    No document is read more than `max_repeats` times in a phase. Documents of at most `short_tokens` tokens are short,
+    The phase reads no document more than `max_repeats` times. Documents of at most `short_tokens` tokens are short,
     longer ones are long.
     """
 
@@ -103,8 +103,8 @@ class Phase(Table):
 class MixConfig(Table):
     """`[mix]`: the training order. Without `[[mix.phases]]` there is one phase, `train`, of all sources.
 
-    `tokens` scales the sources of that one to an exact total; their weights stay. `max_repeats` holds for every phase
-    that does not say otherwise.
+    `tokens` scales the sources of that one to an exact total; their weights stay. All phases together read no document
+    more than `max_repeats` times: what an earlier phase read counts, since the same model reads it again.
     """
 
     tokens: int | None = Field(default=None, ge=1)
@@ -123,7 +123,7 @@ class MixConfig(Table):
         return self
 
     def resolved(self) -> list[Phase]:
-        """The phases, in order, each with its own `max_repeats`."""
+        """The phases, in order, each with the `max_repeats` that holds for it alone."""
         phases = self.phases or (Phase(name="train", tokens=self.tokens),)
         return [phase.model_copy(update={"max_repeats": phase.max_repeats or self.max_repeats}) for phase in phases]
 

@@ -46,6 +46,7 @@ class Group:
     length: str  # of LENGTHS, in a phase that tells them apart; else empty
     repeats: int
     tokens: int
+    room: int | None = None  # tokens that may still be read of them, after earlier phases; None: any number
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,15 @@ class Target:
     tokens: int
 
 
-def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
-    """The groups of a phase, and the group of every document."""
+def group_documents(pool: Pool, phase: Phase, read: Integers, max_repeats: int | None) -> tuple[list[Group], Integers]:
+    """The groups of a phase, and the group of every document.
+
+    Args:
+        pool: the documents.
+        phase: of the resolved recipe.
+        read: how often earlier phases read every document.
+        max_repeats: how often all phases together may, if that is bounded.
+    """
     length = np.where(pool.tokens <= phase.short_tokens, 0, np.where(pool.long_context, 1, 2))
     if not phase.tells_lengths:
         length = np.zeros(len(pool), dtype=np.int64)
@@ -69,6 +77,9 @@ def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
     member = np.searchsorted(alike, code)
     tokens = np.zeros(len(alike), dtype=np.int64)
     np.add.at(tokens, member, pool.tokens)
+    room = np.zeros(len(alike), dtype=np.int64)
+    if max_repeats is not None:
+        np.add.at(room, member, pool.tokens * np.maximum(max_repeats - read, 0))
     columns = (column.tolist() for column in np.unravel_index(alike, shape))
     groups = [
         Group(
@@ -78,8 +89,9 @@ def group_documents(pool: Pool, phase: Phase) -> tuple[list[Group], Integers]:
             LENGTHS[length] if phase.tells_lengths else "",
             repeats,
             total,
+            None if max_repeats is None else more,
         )
-        for source, language, length, repeats, total in zip(*columns, tokens.tolist(), strict=True)
+        for source, language, length, repeats, total, more in zip(*columns, tokens.tolist(), room.tolist(), strict=True)
     ]
     return groups, member
 
@@ -146,16 +158,20 @@ def _mass(group: Group, weights: dict[str, float]) -> Fraction:
 
 
 def _cap(phase: Phase, group: Group) -> int | None:
-    return None if phase.max_repeats is None else phase.max_repeats * group.tokens
+    bounds = [] if phase.max_repeats is None else [phase.max_repeats * group.tokens]
+    return min(bounds + ([] if group.room is None else [group.room]), default=None)
 
 
 def _shortage(phase: Phase, budget: int, total: int, groups: list[Group], masses: list[Fraction]) -> str:
     labels = [f"of '{one.label}'" for one in phase.budgets]
     what = labels[budget] if budget < len(labels) else "of the documents that no budget is for"
-    there = sum(group.tokens for group, mass in zip(groups, masses, strict=True) if mass)
+    usable = [group for group, mass in zip(groups, masses, strict=True) if mass]
+    there = sum(group.tokens for group in usable)
     if there:
+        let_in = sum(_cap(phase, group) or 0 for group in usable)
+        earlier = " after what earlier phases read" if let_in < (phase.max_repeats or 0) * there else ""
         why = (
-            f"there are {there:,}, and max_repeats = {phase.max_repeats} lets in {(phase.max_repeats or 0) * there:,}; "
+            f"there are {there:,}, and max_repeats = {phase.max_repeats} lets in {let_in:,}{earlier}; "
             "lower the tokens or the share, raise max_repeats, or add text"
         )
     else:

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -21,9 +22,11 @@ from castline.corpus.config import CorpusConfig
 from castline.corpus.explain import explain_document
 from castline.corpus.long_context.config import LongContextConfig
 from castline.corpus.long_context.predictability import segment_pairs
-from castline.corpus.long_context.select import long_documents
+from castline.corpus.long_context.select import chosen_documents, long_documents
 from castline.corpus.long_context.statistics import statistics
+from castline.corpus.manifest import read_account
 from castline.corpus.plan import plan_corpus
+from castline.corpus.redecide import redecide
 from castline.corpus.shards import open_shards
 from castline.errors import DataError, RecipeError
 from castline.recipe import parse
@@ -239,6 +242,22 @@ def test_other_bounds_need_no_other_scores_and_workers_change_nothing(
         sum(one["chosen"] for one in built.manifest["long_context"]["sources"].values()) for built in (long, rebuilt)
     ]
     assert chosen[0] < chosen[1]
+
+
+def test_bounds_alone_are_decided_again(long: CorpusSummary, tmp_path: Path) -> None:
+    copy = shutil.copytree(long.out, tmp_path / "copy")
+    counts = [one["chosen"] for one in long.manifest["long_context"]["sources"].values()]
+    overrides = ["long_context.rules.context_gain.min=0.0", "long_context.sources.stdlib.context_gain.min=0.0"]
+    change = redecide(copy, overrides=overrides, dry_run=True)
+    assert (change.decisions_changed, change.long_before) == (0, sum(counts))
+    assert change.long_after is not None
+    assert change.long_after > sum(counts)
+    redecide(copy, overrides=overrides)
+    config = parse(CorpusConfig, read_account(copy)["recipe"], "the account")
+    assert len(chosen_documents(copy, config.long_context or LongContextConfig())[0]) == change.long_after
+    for other in ("long_context.min_bytes=5000", 'long_context.scorer="../package"'):
+        with pytest.raises(RecipeError, match=r"settings that only decide .*\n.*long_context"):
+            redecide(copy, overrides=[other])
 
 
 def test_the_plan_says_how_much_is_to_be_scored(data: Path) -> None:

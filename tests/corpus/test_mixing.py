@@ -84,11 +84,19 @@ class Mixed:
         return found
 
 
-def mix(pool: Pool, phase: Phase, weights: dict[str, float], seed: int, before: Any = None) -> Mixed:
-    groups, member = group_documents(pool, phase)
-    targets = plan_phase(phase, groups, weights)
+def mix(
+    pool: Pool,
+    phase: Phase,
+    weights: dict[str, float],
+    seed: int,
+    before: Any = None,
+    max_repeats: int | None = None,
+) -> Mixed:
     read = np.zeros(len(pool), np.int64) if before is None else before
-    order = order_phase(phase.name, targets, member, pool.tokens, read, seed)
+    groups, member = group_documents(pool, phase, read, max_repeats)
+    targets = plan_phase(phase, groups, weights)
+    order = order_phase(phase.name, targets, member, pool.tokens, read, seed, max_repeats)
+    assert np.array_equal(order.reads(len(pool)), np.bincount(order.document, minlength=len(pool)))
     return Mixed(order.document, order.tokens)
 
 
@@ -183,6 +191,32 @@ def test_a_later_phase_first_reads_what_earlier_ones_did_not(
     second = mix(pool, half.model_copy(update={"name": "second"}), weights, seed, read)
     unread_left = set(range(len(pool))) - set(first.document.tolist()) - set(second.document.tolist())
     assert not unread_left or not set(first.document.tolist()) & set(second.document.tolist())
+
+
+@given(
+    documents=DOCUMENTS,
+    totals=st.lists(st.integers(1, 600), min_size=2, max_size=4),
+    most=st.integers(1, 3),
+    seed=SEED,
+)
+def test_repeats_are_capped_over_all_phases(
+    documents: list[tuple[int, int, int, int]], totals: list[int], most: int, seed: int
+) -> None:
+    pool = make_pool(documents)
+    weights = dict.fromkeys(NAMES, 1.0)
+    read = np.zeros(len(pool), np.int64)
+    for number, total in enumerate(totals):
+        room = int((pool.tokens * (most - read)).sum())
+        phase = Phase(name=f"p{number}", tokens=total, max_repeats=most)
+        try:
+            mixed = mix(pool, phase, weights, seed, read, most)
+        except RecipeError as error:
+            assert total > room
+            assert f"lets in {room:,}" in str(error)  # noqa: PT017
+            return
+        assert mixed.tokens.sum() == total <= room
+        read = read + np.bincount(mixed.document, minlength=len(pool))
+        assert read.max() <= most
 
 
 def test_another_seed_is_another_order_and_the_same_one_the_same() -> None:
@@ -320,3 +354,8 @@ def test_the_plan_is_told_before_a_build(data: Path) -> None:
     too_much = {"max_repeats": 1, "phases": [{"name": "a", "tokens": 10**9}]}
     (phase,) = plan_corpus(configure(SOURCES, mix=too_much), base=data).phases
     assert "max_repeats = 1" in phase.problem
+    once = sum(row.available for row in plan.phases[0].rows)
+    phases = [{"name": name, "tokens": once * 2 // 3} for name in ("a", "b")]
+    first, second = plan_corpus(configure(SOURCES, mix={"max_repeats": 1, "phases": phases}), base=data).phases
+    assert first.problem == ""
+    assert "after what earlier phases read" in second.problem
