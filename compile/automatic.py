@@ -5,9 +5,9 @@ of the sum remains once the int4 weights are fitted to text, nobody knows before
 measured on the proof's tokens, the estimate is corrected, and the choice made again, until it fits.
 """
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 from castline.compile.assignment import Assignment, role
@@ -124,31 +124,26 @@ class AutomaticChoice:
     def _within_kl(
         self, options: Mapping[str, Sequence[Option]], rest: int, limit: float
     ) -> tuple[Point, float, float]:
-        """As `_within_size`."""
+        """As `_within_size`; tried is what lies between the largest choice that failed and the smallest that fits."""
         left = self._first_guess()
         best: tuple[Point, float] | None = None
-        measured: dict[tuple[TensorFormat, ...], float] = {}
+        failed, closest = 0, math.inf
         for attempt in range(2 * _TRIALS):
             points = frontier(_corrected(options, left), rest)
-            point = smallest_within(points, _AIM * limit) or points[0]
-            key = tuple(point.formats.values())
-            if best is not None and (attempt >= _TRIALS or key in measured or point.size >= best[0].size):
+            between = [p for p in points if failed < p.size and (best is None or p.size < best[0].size)]
+            if not between or (best is not None and (attempt >= _TRIALS or best[1] >= _NEAR * limit)):
                 break
-            if key in measured:
-                left *= 1.25  # a choice that was over the limit: on to more precise ones
-                continue
-            measured[key] = self._measured(point)
-            if measured[key] <= limit:
-                best = point, measured[key]
-            elif point.formats == points[0].formats:
-                break
-            left = _left(options, point, measured[key], left)
-            if best is not None and best[1] >= _NEAR * limit:
-                break
+            # Where the estimate has nothing to propose: the most precise, or half-way to what fits.
+            point = smallest_within(between, _AIM * limit) or between[0 if best is None else len(between) // 2]
+            measured = self._measured(point)
+            if measured <= limit:
+                best = point, measured
+            else:
+                failed, closest = point.size, min(closest, measured)
+            left = _left(options, point, measured, left)
         if best is None:
-            closest = min(measured.values())
             raise CompileError(
-                f"--max-kl: expected at least {closest:.3g}, the mean KL of the closest of {len(measured)} choices "
+                f"--max-kl: expected at least {closest:.3g}, the mean KL of the closest of {len(self._trials)} choices "
                 f"that were built and measured for {self._target}, but got {limit:g}"
             )
         return *best, left
@@ -228,7 +223,7 @@ def sensitivity_flops(model: ModelConfig, targets: Sequence[Target]) -> float:
     """Floating point operations that measuring a model's sensitivities takes, about."""
     own = groups(model)
     shapes = layout_shapes(model, "llama")
-    layers = sum(prod(shapes[name]) for group in own if group.layer is not None for name in group.names)
+    layers = sum(math.prod(shapes[name]) for group in own if group.layer is not None for name in group.names)
     per_token = layers / 2 + model.hidden_size * model.vocab_size  # half of the layers, and the head
     formats = sum(len(tried) for tried in candidates(model, targets).values())
     return 2.0 * per_token * formats * _SEQUENCES * _LENGTH
