@@ -1,17 +1,21 @@
 """Claim: duplicates among 5 million short documents are found in at most 1.5 GB of memory.
 
     python benchmarks/duplicates_memory.py [--documents 5000000] [--memory 1GB] [--folder /where/12GB/fit]
+                                           [--tokenizer tokenizer.json]
 
 Documents of 32 random words, of which every fourth family has a copy and a copy with one word changed (Jaccard
 similarity 0.81). They lie on disk as reading leaves them; the build's own stages then index and search them, and
 decide who stays, each in a process of its own, whose peak of resident memory is read from the kernel. What was found
-is compared with what was planted. The peer, datasketch's MinHashLSH, holds its index in memory and verifies nothing;
-it gets a hundredth of the documents, and its growth per document is what is compared.
+is compared with what was planted. Then the whole build of the same documents, from jsonl to shards with rules and an
+existing tokenizer (--tokenizer), in two workers. The peer, datasketch's MinHashLSH, holds its index in memory and
+verifies nothing; it gets a hundredth of the documents, and its growth per document is what is compared.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from castline import _C
+from castline.corpus.build import build_corpus
 from castline.corpus.config import CorpusConfig
 from castline.corpus.decide import decide
 from castline.corpus.documents import Document, write_documents
@@ -39,6 +44,7 @@ WORDS = 32
 ORIGIN = {"source": "made", "kind": "text", "language": "en", "path": "made.jsonl"}
 VOCABULARY = [f"word{i}" for i in range(50_000)]
 PEER_SHARE = 100
+FILE_DOCUMENTS = 250_000
 
 
 def texts(count: int) -> Iterator[tuple[int, str]]:
@@ -110,6 +116,23 @@ def choose(out: Path) -> dict[str, float]:
     return {"start": before, "peak": peak(), "seconds": time.perf_counter() - start, "kept": sum(kept.values())}
 
 
+def whole(folder: Path, count: int, tokenizer: Path) -> dict[str, float]:
+    """Build a corpus of so many documents."""
+    (folder / "lines").mkdir()
+    source = texts(count)
+    for begin in range(0, count, FILE_DOCUMENTS):
+        lines = (json.dumps({"text": text}) + "\n" for _, text in itertools.islice(source, FILE_DOCUMENTS))
+        (folder / "lines" / f"{begin:09d}.jsonl").write_text("".join(lines))
+    rules = {"gopher_quality": {"words": {"min": 10}, "english_stop_words": False}, "text_form": {"enabled": False}}
+    sources = [{"name": "made", "path": "lines/*.jsonl"}]
+    config = CorpusConfig.model_validate({"sources": sources, "rules": rules, "tokenizer": {"path": str(tokenizer)}})
+    before, start = peak(), time.perf_counter()
+    kept = build_corpus(config, folder / "out", base=folder, workers=2).manifest["totals"]["kept"]
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    seconds = time.perf_counter() - start
+    return {"start": before, "peak": peak(), "workers": workers, "seconds": seconds, "kept": sum(kept.values())}
+
+
 def peer(count: int) -> dict[str, float]:
     """datasketch's index of so many documents."""
     from datasketch import MinHash, MinHashLSH
@@ -147,10 +170,15 @@ def main() -> None:
     options.add_argument("--documents", type=int, default=5_000_000, help="how many (default 5 million)")
     options.add_argument("--memory", default="1GB", help="[dedup] memory (default 1GB)")
     options.add_argument("--folder", type=Path, help="where to write (default: the system's temporary folder)")
+    options.add_argument("--tokenizer", type=Path, help="a tokenizer.json: build the whole corpus, too")
+    options.add_argument("--whole", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--search", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--choose", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--peer", type=int, help=argparse.SUPPRESS)
     options = options.parse_args()
+    if options.whole:
+        print(json.dumps(whole(options.whole, options.documents, options.tokenizer)))
+        return
     if options.search:
         print(json.dumps(search(options.search, options.memory)))
         return
@@ -175,6 +203,12 @@ def main() -> None:
     )
     print(f"             {result}")
     print(f"who stays:   {chosen['peak'] / 1e9:.2f} GB, {chosen['seconds']:.0f} s, {chosen['kept']:,} kept", flush=True)
+    if options.tokenizer:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            tokenizer = str(options.tokenizer.resolve())
+            built = in_a_process("--whole", folder, "--documents", str(count), "--tokenizer", tokenizer)
+        print(f"whole build: {built['peak'] / 1e9:.2f} GB, its workers {built['workers'] / 1e9:.2f} GB", end="")
+        print(f"; {built['seconds']:.0f} s with two, {built['kept']:,} kept", flush=True)
     theirs = in_a_process("--peer", str(count // PEER_SHARE))
     per_document = (theirs["peak"] - theirs["start"]) / (count // PEER_SHARE)
     print(f"datasketch:  {per_document / 1e3:.1f} kB per document in memory, so {per_document * count / 1e9:.0f} GB")

@@ -103,7 +103,7 @@ def build_corpus(
         parts = [part for result in results for part in result.parts]
         duplicates = find_duplicates(parts, config.dedup, earlier, workspace, pool)
         release()
-        outcomes = decide(out, config)
+        outcomes = decide(out, config, pool)
         release()
         _check_outcomes(outcomes)
         decisions = {part.name: sha256_file(out / "decisions" / f"{part.name}.parquet") for part in parts}

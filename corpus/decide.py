@@ -6,8 +6,10 @@ that it is a `duplicate_of` (of this corpus, or of the `earlier_corpus` that is 
 class of code; and for a kept one the `split`, and its `repeats`: how often one pass over its source reads it.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from castline.corpus.duplicates.keep import Integers, Preference, begins, column
 from castline.corpus.rules.apply import PASSED, Flags, Floats, Names, apply_rules
 from castline.corpus.split import HELD_OUT, TRAIN, held_out
 from castline.corpus.tables import few_strings, fixed_width, read_table, rows_and_columns, strings, write_table
+from castline.corpus.workers import Workers
 from castline.errors import DataError
 
 Ids = npt.NDArray[np.bytes_]
@@ -90,8 +93,13 @@ class Decisions:
         )
 
 
-def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
+def decide(out: Path, config: CorpusConfig, workers: Workers | None = None) -> dict[str, Outcome]:
     """Decide about every document of the corpus directory `out` and write the decisions.
+
+    Args:
+        out: the corpus directory.
+        config: has the rules.
+        workers: to share what is done part by part.
 
     Returns:
         The outcome of every source that has documents.
@@ -99,24 +107,36 @@ def decide(out: Path, config: CorpusConfig) -> dict[str, Outcome]:
     Raises:
         DataError: measurements or duplicates are missing.
     """
-    decisions = make_decisions(out, config)
-    write_decisions(out, decisions)
+    decisions = make_decisions(out, config, workers)
+    write_decisions(out, decisions, workers.count if workers else 1)
     return decisions.outcomes
 
 
-def write_decisions(out: Path, decisions: Decisions) -> None:
+def write_decisions(out: Path, decisions: Decisions, threads: int = 1) -> None:
     """Write `decisions/` beside the measurements."""
-    for name, table in decisions.tables():
+
+    def write(named: tuple[str, pa.Table]) -> None:
+        name, table = named
         write_table(out / "decisions" / name, table)
 
+    tables = decisions.tables()
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(itertools.islice(tables, threads)):  # all at once would be much to hold
+            list(pool.map(write, some))
 
-def make_decisions(out: Path, config: CorpusConfig) -> Decisions:
+
+def make_decisions(out: Path, config: CorpusConfig, workers: Workers | None = None) -> Decisions:
     """Decide about every document of the corpus directory `out`, writing nothing.
+
+    Args:
+        out: the corpus directory.
+        config: has the rules.
+        workers: to apply the rules with; without them it is done here.
 
     Raises:
         DataError: measurements or duplicates are missing.
     """
-    measured = _read_measurements(out, config)
+    measured = _read_measurements(out, config, workers or Workers(1))
     rule, value, threshold = measured.rule, measured.value, measured.threshold
     clustered = read_table(out / CLUSTERS, ["cluster", "earlier", "earlier_corpus"])
     cluster = clustered["cluster"].to_numpy()
@@ -179,7 +199,47 @@ class _Measured:
     preferred: list[Preference]  # what is compared among duplicates
 
 
-def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
+@dataclass(frozen=True)
+class _Job:
+    """One part of the measurements, and what is wanted of it."""
+
+    path: Path
+    config: CorpusConfig
+    columns: list[str]  # that are needed in any way,
+    described: list[str]  # as they are,
+    compared: list[str]  # or among duplicates
+
+
+@dataclass(frozen=True)
+class _MeasuredPart:
+    """Of one part what `_Measured` has of all."""
+
+    ids: Ids
+    contents: npt.NDArray[np.void]
+    rule: Names
+    value: Floats
+    threshold: Floats
+    score: Floats
+    described: pa.Table
+    compared: pa.Table
+
+
+def _apply(job: _Job) -> _MeasuredPart:
+    table = read_table(job.path, job.columns)
+    rule, value, threshold = apply_rules(table, job.config.rules)
+    return _MeasuredPart(
+        ids=fixed_width(table["id"], "S32"),
+        contents=fixed_width(table["content_hash"], "V16"),
+        rule=rule,
+        value=value,
+        threshold=threshold,
+        score=scores(table, job.config.code),
+        described=table.select(job.described),
+        compared=table.select([name for name in job.compared if name in table.column_names]),
+    )
+
+
+def _read_measurements(out: Path, config: CorpusConfig, workers: Workers) -> _Measured:
     names = sorted(path.name for path in (out / "measurements").glob("*.parquet"))
     if not names:
         raise DataError(f"expected measurements in {out}, but found none; `castline corpus build` makes them")
@@ -195,18 +255,18 @@ def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
     ids, contents = np.empty(count, "S32"), np.empty(count, "V16")
     rule = np.empty(count, dtype=object)
     value, threshold, score = np.empty(count), np.empty(count), np.empty(count)
-    described, preferable = [], []
-    start = 0
-    for path, (_, there) in zip(paths, shapes, strict=True):
-        table = read_table(path, [name for name in there if name in wanted])
-        rows = slice(start, start + len(table))
-        rule[rows], value[rows], threshold[rows] = apply_rules(table, config.rules)
-        ids[rows] = fixed_width(table["id"], "S32")
-        contents[rows] = fixed_width(table["content_hash"], "V16")
-        score[rows] = scores(table, config.code)
-        described.append(table.select(columns))
-        preferable.append(table.select([name for name in compared if name in table.column_names]))
-        start = rows.stop
+    jobs = [
+        _Job(path, config, [name for name in there if name in wanted], columns, compared)
+        for path, (_, there) in zip(paths, shapes, strict=True)
+    ]
+    starts = np.cumsum([0, *documents.values()])
+    tables: dict[int, tuple[pa.Table, pa.Table]] = {}
+    for number, part in workers.run(_apply, jobs):
+        rows = slice(starts[number], starts[number + 1])
+        rule[rows], value[rows], threshold[rows] = part.rule, part.value, part.threshold
+        ids[rows], contents[rows], score[rows] = part.ids, part.contents, part.score
+        tables[number] = (part.described, part.compared)
+    described, preferable = zip(*(tables[number] for number in range(len(jobs))), strict=True)
     return _Measured(
         documents=documents,
         ids=ids,
@@ -216,7 +276,7 @@ def _read_measurements(out: Path, config: CorpusConfig) -> _Measured:
         value=value,
         threshold=threshold,
         score=score,
-        preferred=preferences(preferable, config.dedup),
+        preferred=preferences(list(preferable), config.dedup),
     )
 
 

@@ -22,7 +22,7 @@ from castline.errors import DeviceError
 T = TypeVar("T")
 R = TypeVar("R")
 
-STAGES = ("castline.corpus.measure", "castline.corpus.duplicates.index", "castline.corpus.encode")
+STAGES = tuple(f"castline.corpus.{name}" for name in ("measure", "duplicates.index", "decide", "encode", "pack"))
 _AHEAD = 2  # tasks per process that are handed out at a time
 
 
