@@ -7,6 +7,7 @@ from castline.compile.blame import TensorByName
 from castline.compile.cpu_weights import read_cpu_weights
 from castline.compile.fidelity import Float32, LogitsOf
 from castline.compile.graph import read_graph_weights
+from castline.compile.graph_contrib import read_contrib_weights
 from castline.compile.onnx_runtime import OnnxModel
 from castline.compile.package import read_manifest
 from castline.errors import DeviceError
@@ -49,7 +50,8 @@ def stored_weights(package: Path, name: str) -> TensorByName:
     """The weights of a backend, read back from its file."""
     if name == "cpu":
         return read_cpu_weights(package / CPU_WEIGHTS, read_manifest(package).model)
-    return read_graph_weights(graph_path(package, name))
+    read = read_contrib_weights if name == "onnxruntime" else read_graph_weights
+    return read(graph_path(package, name))
 
 
 def graph_path(package: Path, name: str) -> Path:

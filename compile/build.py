@@ -12,7 +12,9 @@ from castline.compile.config import Bounds, CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, cache_format, compute_format
 from castline.compile.frontier_picture import write_choice
-from castline.compile.graph import write_graph
+from castline.compile.genai import write_genai_files
+from castline.compile.graph import DecoderGraph, write_graph
+from castline.compile.graph_contrib import ContribGraph
 from castline.compile.package import (
     GOLDEN,
     SCHEMA_VERSION,
@@ -187,7 +189,10 @@ def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, w
     else:
         file = graph_path(folder, target)
         compute = compute_format(target, assignment.main)
-        write_graph(reader, file, assignment, weights, compute=compute, context=plan.config.context)
+        variant = ContribGraph if target == "onnxruntime" else DecoderGraph
+        write_graph(reader, file, assignment, weights, compute=compute, context=plan.config.context, variant=variant)
+    if target == "onnxruntime":
+        write_genai_files(reader, file, plan.config.context)
     if target in TENSORRT_TARGETS:
         graph, file = file, file.with_suffix(".engine")
         info = build_engine(

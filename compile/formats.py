@@ -5,12 +5,14 @@ from typing import Literal, NamedTuple, get_args
 from castline.errors import CompileError
 
 WeightFormat = Literal["f32", "f16", "bf16", "int8", "int4", "fp8"]
-Target = Literal["cpu", "onnx", "tensorrt-rtx", "tensorrt"]
+Target = Literal["cpu", "onnx", "onnxruntime", "tensorrt-rtx", "tensorrt"]
 CacheFormat = Literal["f32", "int8"]
 Role = Literal["layer", "embeddings", "head"]
 """What a matrix is to a model. A tied head is the embeddings."""
 
-TARGETS: tuple[Target, ...] = ("cpu", "onnx", "tensorrt-rtx", "tensorrt")
+TARGETS: tuple[Target, ...] = ("cpu", "onnx", "onnxruntime", "tensorrt-rtx", "tensorrt")
+ON_REQUEST: tuple[Target, ...] = ("onnxruntime",)
+"""Built only if asked for: what it is for, `onnx` does too, if slower."""
 TENSORRT_TARGETS: tuple[Target, ...] = ("tensorrt-rtx", "tensorrt")
 INT4_BLOCKS = (32, 64, 128)
 FLOATS: tuple[WeightFormat, ...] = ("f32", "f16", "bf16")
@@ -65,6 +67,8 @@ def stored_format(wanted: TensorFormat, role: Role, target: Target) -> TensorFor
         CompileError: it takes neither that format nor one like it.
     """
     takers = _STORED.get(wanted.kind, {})
+    if target == "onnxruntime" and "onnx" in takers:
+        takers = takers | {target: takers["onnx"]}  # the same weights in other operators
     if target not in takers:
         able = ", ".join(name for name, stored in _STORED.items() if target in stored)
         raise CompileError(f"target {target} does not take {wanted.kind} weights: expected one of {able}")

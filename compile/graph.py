@@ -50,6 +50,7 @@ from castline.model.checkpoint import CheckpointReader
 from castline.model.decoder import rotary_tables
 
 Array = NDArray[Any]
+Shape = list[int | str]
 
 DATA_SUFFIX = ".data"
 
@@ -71,6 +72,7 @@ def write_graph(
     *,
     compute: WeightFormat,
     context: int,
+    variant: "type[DecoderGraph] | None" = None,
 ) -> None:
     """Write the graph of a checkpoint to `path`, and its weights beside it, to `path` with `.data` appended.
 
@@ -81,11 +83,12 @@ def write_graph(
         weights: gives the tensors
         compute: what activations are: "f32" (ONNX Runtime on a CPU), "f16" or "bf16" (TensorRT)
         context: positions the rotary tables cover: the longest sequence
+        variant: emits the nodes; none: standard operators only
     """
     data = path.with_name(path.name + DATA_SUFFIX)
     with atomic_write(data) as file:
         writer = OnnxWriter(file, data.name)
-        _Decoder(reader, writer, assignment, weights, compute).build(context)
+        (variant or DecoderGraph)(reader, writer, assignment, weights, compute).build(context)
     metadata = {"castline.context": str(context), "castline.weights": assignment.main}
     write_bytes(path, writer.save("decoder", castline.__version__, metadata))
 
@@ -120,8 +123,14 @@ def read_graph_weights(path: Path) -> Callable[[str], NDArray[np.float32]]:
     return tensor
 
 
-class _Decoder:
-    """Emits the nodes of a Llama-layout decoder; a value is known by its name in the graph."""
+class DecoderGraph:
+    """Emits the nodes of a Llama-layout decoder in standard operators; a value is known by its name in the graph.
+
+    `build` is the walk over the model. What is made of its pieces is for the other methods, and for variants.
+    """
+
+    logits: int | str = "logits"
+    """How many positions give logits."""
 
     def __init__(
         self,
@@ -141,39 +150,61 @@ class _Decoder:
         self.for_tensorrt = compute != "f32"
 
     def build(self, context: int) -> None:
+        """Emit the whole graph, for sequences of up to `context` tokens."""
         config, writer = self.config, self.writer
         ids = writer.input("input_ids", np.int64, ["batch", "sequence"])
+        chosen = self._prepare(context)
+        shape, new_shape = self._cache_shapes()
+        names = [f"model.layers.{layer}" for layer in range(config.num_hidden_layers)]
+        for layer in range(len(names)):
+            for part in ("key", "value"):
+                writer.input(f"past_key_values.{layer}.{part}", self.dtype, shape)
+
+        hidden = self._embed(ids)
+        normed = self._norm(hidden, f"{names[0]}.input_layernorm")
+        for layer, name in enumerate(names):
+            attended = self._linear(self._attention(normed, layer), f"{name}.self_attn.o_proj")
+            path = f"{node_path(name)}/self_attn/residual"
+            hidden, normed = self._add_and_norm(hidden, attended, f"{name}.post_attention_layernorm", path)
+            fed = self._feed_forward(normed, name)
+            path = f"{node_path(name)}/mlp/residual"
+            if layer + 1 < len(names):
+                hidden, normed = self._add_and_norm(hidden, fed, f"{names[layer + 1]}.input_layernorm", path)
+            else:
+                hidden = writer.node("Add", [hidden, fed], path)
+        hidden = writer.node("Gather", [hidden, chosen], "/model/chosen", axis=1)
+        logits = self._head(self._norm(hidden, "model.norm"))
+        writer.node("Cast", [logits], "/logits", output="logits", to=TensorProto.FLOAT)
+
+        writer.output("logits", np.float32, ["batch", self.logits, config.vocab_size])
+        for layer in range(len(names)):
+            for part in ("key", "value"):
+                writer.output(f"present.{layer}.{part}", self.dtype, new_shape)
+
+    def _prepare(self, context: int) -> str:
+        """Declare the other inputs and what all layers share; returns the input that chooses among positions."""
+        writer, config = self.writer, self.config
         self.positions = writer.input("position_ids", np.int64, ["batch", "sequence"])
         self.write_indices = writer.input("write_indices", np.int64, ["batch"])
         chosen = writer.input("logits_indices", np.int64, ["logits"])
-
-        cos, sin = rotary_tables(config, torch.arange(context))
-        self.cos = writer.weight("rotary.cos", cos.numpy().astype(self.dtype))
-        self.sin = writer.weight("rotary.sin", sin.numpy().astype(self.dtype))
+        self._rotary(context)
         heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.split_heads = writer.weight("shape.heads", np.array([0, 0, heads, size], np.int64))
         self.split_kv_heads = writer.weight("shape.kv_heads", np.array([0, 0, kv_heads, size], np.int64))
         self.join_heads = writer.weight("shape.joined", np.array([0, 0, heads * size], np.int64))
+        self.mask = self._mask("past_key_values.0.key")
+        return chosen
 
-        cache_shape: list[int | str] = ["batch", kv_heads, "cache_length", size]
-        caches = [
-            [writer.input(f"past_key_values.{layer}.{part}", self.dtype, cache_shape) for part in ("key", "value")]
-            for layer in range(config.num_hidden_layers)
-        ]
-        self.mask = self._mask(caches[0][0])
+    def _rotary(self, context: int) -> None:
+        """The tables [context, head_dim / 2] of rotary embeddings."""
+        cos, sin = rotary_tables(self.config, torch.arange(context))
+        self.cos = self.writer.weight("rotary.cos", cos.numpy().astype(self.dtype))
+        self.sin = self.writer.weight("rotary.sin", sin.numpy().astype(self.dtype))
 
-        hidden = self._embed(ids)
-        for layer, (keys, values) in enumerate(caches):
-            hidden = self._layer(hidden, layer, keys, values)
-        hidden = writer.node("Gather", [hidden, chosen], "/model/chosen", axis=1)
-        hidden = self._norm(hidden, "model.norm")
-        logits = self._head(hidden)
-        writer.node("Cast", [logits], "/logits", output="logits", to=TensorProto.FLOAT)
-
-        writer.output("logits", np.float32, ["batch", "logits", config.vocab_size])
-        for layer in range(config.num_hidden_layers):
-            for part in ("key", "value"):
-                writer.output(f"present.{layer}.{part}", self.dtype, cache_shape)
+    def _cache_shapes(self) -> tuple[Shape, Shape]:
+        """Of a layer's keys or values before and after."""
+        shape: Shape = ["batch", self.config.num_key_value_heads, "cache_length", self.config.head_dim]
+        return shape, shape
 
     def _mask(self, cache: str) -> str:
         """Booleans [B, 1, S, cache_length]: a new token sees the cache up to its own position."""
@@ -187,49 +218,55 @@ class _Decoder:
         position = node("Unsqueeze", [self.positions, axes], path)
         return node("LessOrEqual", [index, position], path)
 
-    def _layer(self, hidden: str, layer: int, keys: str, values: str) -> str:
-        name, path = f"model.layers.{layer}", f"/model/layers.{layer}"
-        node = self.writer.node
+    def _attention(self, normed: str, layer: int) -> str:
+        """What the heads of a layer see, joined: [B, S, heads * head_dim]; its cache is brought up to date."""
+        node, name, path = self.writer.node, f"model.layers.{layer}.self_attn", f"/model/layers.{layer}/self_attn"
+        query = self._rotate(self._heads(normed, f"{name}.q_proj", self.split_heads), "q", path)
+        key = self._rotate(self._heads(normed, f"{name}.k_proj", self.split_kv_heads), "k", path)
+        value = self._heads(normed, f"{name}.v_proj", self.split_kv_heads)
+        keys = self._cache(layer, "key", key, path)
+        values = self._cache(layer, "value", value, path)
+        attended = node("Attention", [query, keys, values, self.mask], path)
+        attended = node("Transpose", [attended], f"{path}/join", perm=[0, 2, 1, 3])
+        return node("Reshape", [attended, self.join_heads], f"{path}/join")
 
-        normed = self._norm(hidden, f"{name}.input_layernorm")
-        query = self._rotate(self._heads(normed, f"{name}.self_attn.q_proj", self.split_heads), "q", path)
-        key = self._rotate(self._heads(normed, f"{name}.self_attn.k_proj", self.split_kv_heads), "k", path)
-        value = self._heads(normed, f"{name}.self_attn.v_proj", self.split_kv_heads)
-        keys = self._cache(keys, key, f"present.{layer}.key", f"{path}/self_attn/key_cache")
-        values = self._cache(values, value, f"present.{layer}.value", f"{path}/self_attn/value_cache")
-        attended = node("Attention", [query, keys, values, self.mask], f"{path}/self_attn")
-        attended = node("Transpose", [attended], f"{path}/self_attn/join", perm=[0, 2, 1, 3])
-        attended = node("Reshape", [attended, self.join_heads], f"{path}/self_attn/join")
-        hidden = node("Add", [hidden, self._linear(attended, f"{name}.self_attn.o_proj")], f"{path}/self_attn/residual")
-
-        normed = self._norm(hidden, f"{name}.post_attention_layernorm")
+    def _feed_forward(self, normed: str, name: str) -> str:
+        node, path = self.writer.node, f"{node_path(name)}/mlp"
         gate = self._linear(normed, f"{name}.mlp.gate_proj")
-        activated = node("Mul", [gate, node("Sigmoid", [gate], f"{path}/mlp/act_fn")], f"{path}/mlp/act_fn")
-        product = node("Mul", [activated, self._linear(normed, f"{name}.mlp.up_proj")], f"{path}/mlp/product")
-        return node("Add", [hidden, self._linear(product, f"{name}.mlp.down_proj")], f"{path}/mlp/residual")
+        activated = node("Mul", [gate, node("Sigmoid", [gate], f"{path}/act_fn")], f"{path}/act_fn")
+        product = node("Mul", [activated, self._linear(normed, f"{name}.mlp.up_proj")], f"{path}/product")
+        return self._linear(product, f"{name}.mlp.down_proj")
+
+    def _add_and_norm(self, hidden: str, delta: str, norm: str, path: str) -> tuple[str, str]:
+        """hidden + delta, and that sum normalised."""
+        hidden = self.writer.node("Add", [hidden, delta], path)
+        return hidden, self._norm(hidden, norm)
 
     def _heads(self, hidden: str, name: str, shape: str) -> str:
         """Project [B, S, hidden] and split into heads: [B, heads, S, head_dim]."""
-        path = _path(name)
+        path = node_path(name)
         projected = self.writer.node("Reshape", [self._linear(hidden, name), shape], path)
         return self.writer.node("Transpose", [projected], path, perm=[0, 2, 1, 3])
 
     def _rotate(self, heads: str, which: str, path: str) -> str:
         inputs = [heads, self.cos, self.sin, self.positions]
-        return self.writer.node("RotaryEmbedding", inputs, f"{path}/self_attn/{which}_rotary")
+        return self.writer.node("RotaryEmbedding", inputs, f"{path}/{which}_rotary")
 
-    def _cache(self, past: str, new: str, present: str, path: str) -> str:
-        return self.writer.node("TensorScatter", [past, new, self.write_indices], path, output=present, axis=-2)
+    def _cache(self, layer: int, part: str, new: str, path: str) -> str:
+        """The cache of a layer's keys or values with the new ones written."""
+        past, present = f"past_key_values.{layer}.{part}", f"present.{layer}.{part}"
+        inputs = [past, new, self.write_indices]
+        return self.writer.node("TensorScatter", inputs, f"{path}/{part}_cache", output=present, axis=-2)
 
     def _norm(self, hidden: str, name: str) -> str:
         weight = self.writer.weight(f"{name}.weight", self._tensor(f"{name}.weight").astype(self.dtype))
         return self.writer.node(
-            "RMSNormalization", [hidden, weight], _path(name), axis=-1, epsilon=self.config.rms_norm_eps
+            "RMSNormalization", [hidden, weight], node_path(name), axis=-1, epsilon=self.config.rms_norm_eps
         )
 
     def _linear(self, hidden: str, name: str) -> str:
         """hidden · Wᵀ, with W the checkpoint's matrix [out, in]."""
-        return self.writer.node("MatMul", [hidden, self._matrix(f"{name}.weight")], _path(name))
+        return self.writer.node("MatMul", [hidden, self._matrix(f"{name}.weight")], node_path(name))
 
     def _matrix(self, name: str) -> str:
         """The value that holds the transpose [in, out] of a matrix of the checkpoint."""
@@ -242,7 +279,7 @@ class _Decoder:
             if kind == "fp8" and not self.for_tensorrt:
                 return self._scaled(name, quantized.T, scale)
             return self._dequantize(name, quantized.T, scale, axis=1)
-        return self._computed(self.writer.weight(name, matrix.T.astype(FLOAT_DTYPES[kind])), kind, _path(name))
+        return self._computed(self.writer.weight(name, matrix.T.astype(FLOAT_DTYPES[kind])), kind, node_path(name))
 
     def _computed(self, value: str, kind: WeightFormat, path: str) -> str:
         """A value in a float format as what is computed with."""
@@ -278,15 +315,15 @@ class _Decoder:
 
     def _scaled(self, name: str, quantized: Array, scale: NDArray[np.float32]) -> str:
         """What DequantizeLinear computes, in nodes that ONNX Runtime computes once: that one it runs at every step."""
-        wide = self._computed(self.writer.weight(name, quantized), "fp8", _path(name))
-        return self.writer.node("Mul", [wide, self.writer.weight(f"{name}.scale", scale)], _path(name))
+        wide = self._computed(self.writer.weight(name, quantized), "fp8", node_path(name))
+        return self.writer.node("Mul", [wide, self.writer.weight(f"{name}.scale", scale)], node_path(name))
 
     def _dequantize(self, name: str, quantized: Array, scale: NDArray[np.float32], axis: int) -> str:
         inputs = [
             self.writer.weight(name, quantized),
             self.writer.weight(f"{name}.scale", scale.astype(self.dtype)),
         ]
-        return self.writer.node("DequantizeLinear", inputs, _path(name), axis=axis)
+        return self.writer.node("DequantizeLinear", inputs, node_path(name), axis=axis)
 
     def _dequantize_int4(self, name: str, matrix: Int4Matrix) -> str:
         """The transpose of an int4 matrix; TensorRT takes signed numbers and no zeros."""
@@ -296,13 +333,13 @@ class _Decoder:
         else:
             zero = self.writer.nibbles(f"{name}.zero", matrix.grid.zero.T)
             inputs = [self.writer.nibbles(name, matrix.q.T), scale, zero]
-        return self.writer.node("DequantizeLinear", inputs, _path(name), axis=0, block_size=matrix.grid.block)
+        return self.writer.node("DequantizeLinear", inputs, node_path(name), axis=0, block_size=matrix.grid.block)
 
     def _tensor(self, name: str) -> NDArray[np.float32]:
         return self.weights.tensor(name, self.assignment, symmetric=self.for_tensorrt)
 
 
-def _path(name: str) -> str:
+def node_path(name: str) -> str:
     """The node path of a module or tensor: `model.layers.0.mlp.up_proj` -> `/model/layers.0/mlp/up_proj`."""
     parts = name.removesuffix(".weight").split(".")
     if parts[:2] == ["model", "layers"]:

@@ -1,4 +1,4 @@
-"""Runs a castline ONNX graph in ONNX Runtime on the CPU, its key/value cache updated in place."""
+"""Runs castline's ONNX graphs, the standard and the contributed one, in ONNX Runtime on the CPU, caches in place."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,16 +7,25 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    NotImplemented,
+    RuntimeException,
+)
 
 from castline.errors import CompileError
 
 _NUMPY = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ERRORS_ONLY = 3
+_REFUSALS = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented, RuntimeException)
 
 
 class OnnxModel:
-    """A session over a graph that `castline.compile.graph` wrote.
+    """A session over a graph that `castline.compile.graph` or `graph_contrib` wrote.
 
     Args:
         path: the graph file
@@ -34,11 +43,15 @@ class OnnxModel:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, NotImplemented) as error:
+        except _REFUSALS as error:
             raise CompileError(
                 f"expected ONNX Runtime {onnxruntime.__version__} to load {path}, but it said: {error}"
             ) from None
+        # Where the graph gives the last logits by default, choosing others is an input that may be left out.
+        self._last_only = {value.name for value in self._session.get_overridable_initializers()}
         self._caches = [value for value in self._session.get_inputs() if value.name.startswith("past_")]
+        caches = {cache.name for cache in self._caches}
+        self._inputs = {value.name for value in self._session.get_inputs()} - caches | self._last_only
 
     def logits(self, ids: Sequence[int], *, decode: int = 0) -> NDArray[np.float32]:
         """Logits [len(ids), vocab] of one sequence; its last `decode` tokens go through one at a time."""
@@ -56,15 +69,36 @@ class OnnxModel:
         return np.concatenate(parts)
 
     def _step(self, tokens: NDArray[np.int64], start: int, caches: dict[str, Any]) -> NDArray[np.float32]:
+        end = start + len(tokens)
+        values = {
+            "input_ids": tokens[None],
+            "position_ids": np.arange(start, end)[None],
+            "write_indices": np.array([start]),
+            "attention_mask": np.ones((1, end), np.int64),
+            "logits_indices": np.arange(len(tokens)),
+        }
+        inputs = {name: values[name] for name in self._inputs}
+        if self._last_only and len(tokens) > 1:
+            # An input with a default cannot be bound, so this step copies the caches.
+            feeds = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in inputs.items()}
+            first, *updated = self._session.run_with_ort_values(["logits", *map(_present, caches)], feeds | caches)
+            caches.update(zip(caches, updated, strict=True))
+            return _first_sequence(first)
         binding = self._session.io_binding()
         for name, cache in caches.items():
             binding.bind_ortvalue_input(name, cache)
-            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), cache)
+            binding.bind_ortvalue_output(_present(name), cache)
         binding.bind_output("logits")
-        binding.bind_cpu_input("input_ids", tokens[None])
-        binding.bind_cpu_input("position_ids", np.arange(start, start + len(tokens))[None])
-        binding.bind_cpu_input("write_indices", np.array([start]))
-        binding.bind_cpu_input("logits_indices", np.arange(len(tokens)))
+        for name in inputs.keys() - self._last_only:
+            binding.bind_cpu_input(name, inputs[name])
         self._session.run_with_iobinding(binding)
-        logits: NDArray[np.float32] = binding.get_outputs()[-1].numpy()[0]
-        return logits
+        return _first_sequence(binding.get_outputs()[-1])
+
+
+def _present(past: str) -> str:
+    return past.replace("past_key_values", "present")
+
+
+def _first_sequence(logits: Any) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = logits.numpy()[0]
+    return values

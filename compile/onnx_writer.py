@@ -4,6 +4,7 @@ A weight is written the moment it is added, so one tensor is in memory at a time
 made unique by their path in the model, as exporters do (`/model/layers.0/self_attn/q_proj/MatMul`).
 """
 
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,12 +20,16 @@ IR_VERSION = 11  # the first one that knows opset 24 and the newest that TensorR
 _ALIGNMENT = 4096
 _INLINE_BYTES = 1024
 
+_VERSIONS = {"": OPSET, "com.microsoft": 1}
+
 _DTYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float16): TensorProto.FLOAT16,
     np.dtype(bfloat16): TensorProto.BFLOAT16,
     np.dtype(float8_e4m3fn): TensorProto.FLOAT8E4M3FN,
     np.dtype(np.int8): TensorProto.INT8,
+    np.dtype(np.uint8): TensorProto.UINT8,
+    np.dtype(np.int32): TensorProto.INT32,
     np.dtype(np.int64): TensorProto.INT64,
 }
 
@@ -50,11 +55,21 @@ class OnnxWriter:
         """Declare the value called `name` a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, _DTYPES[np.dtype(dtype)], shape))
 
-    def node(self, op: str, inputs: list[str], path: str, *, output: str = "", **attributes: Any) -> str:
-        """Add a node named `path/op`; returns the name of its one output."""
+    def node(
+        self,
+        op: str,
+        inputs: list[str],
+        path: str,
+        *,
+        output: str = "",
+        others: Sequence[str] = (),
+        domain: str = "",
+        **attributes: Any,
+    ) -> str:
+        """Add a node named `path/op`; returns the name of its first output. `others` names further ones."""
         name = f"{path}/{op}"
         output = output or f"{name}_output"
-        self._nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        self._nodes.append(helper.make_node(op, inputs, [output, *others], name=name, domain=domain, **attributes))
         return output
 
     def weight(self, name: str, array: NDArray[Any]) -> str:
@@ -90,10 +105,11 @@ class OnnxWriter:
 
     def save(self, graph_name: str, producer_version: str, metadata: dict[str, str]) -> bytes:
         """The finished graph file; the same bytes every time."""
+        domains = sorted({node.domain for node in self._nodes})
         graph = helper.make_graph(self._nodes, graph_name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(domain, _VERSIONS[domain]) for domain in domains],
             ir_version=IR_VERSION,
             producer_name="castline",
             producer_version=producer_version,

@@ -8,12 +8,14 @@ from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import cpu_weights_size
 from castline.compile.formats import (
     CAPABILITY_NEEDED,
+    ON_REQUEST,
     TARGETS,
     TENSORRT_TARGETS,
     Target,
     WeightFormat,
     cache_format,
 )
+from castline.compile.nbits_layout import fitting_block
 from castline.compile.tensorrt import check_capabilities, is_installed
 from castline.errors import CompileError
 from castline.model.config import ModelConfig
@@ -72,7 +74,9 @@ def make_plan(model: ModelConfig, config: CompileConfig, chosen: Assignment | No
         )
         raise CompileError(f"--context {context}: expected 2 to {model.context_limit}, {what}")
     targets = config.targets or tuple(
-        target for target in TARGETS if target not in TENSORRT_TARGETS or is_installed(target)
+        target
+        for target in TARGETS
+        if target not in ON_REQUEST and (target not in TENSORRT_TARGETS or is_installed(target))
     )
     if config.kv != "f32" and "cpu" not in targets:
         raise CompileError(
@@ -84,6 +88,8 @@ def make_plan(model: ModelConfig, config: CompileConfig, chosen: Assignment | No
     capabilities = {}
     for target, assignment in assignments.items():
         _check_blocks(model, target, assignment)
+        if target == "onnxruntime":
+            _check_contrib_sizes(model)
         if target in TENSORRT_TARGETS:
             offered = check_capabilities(target, config.compute_capability)
             capabilities[target] = _able(assignment, offered, config.compute_capability)
@@ -122,6 +128,16 @@ def _check_blocks(model: ModelConfig, target: Target, assignment: Assignment) ->
             )
 
 
+def _check_contrib_sizes(model: ModelConfig) -> None:
+    """Refuse what ONNX Runtime's own operators do not take."""
+    for name, size in (("head_dim", model.head_dim), ("hidden_size", model.hidden_size)):
+        if size % 16:
+            raise CompileError(
+                f"target onnxruntime: expected a {name} that is a multiple of 16, as ONNX Runtime's own operators "
+                f"want it, but this model's is {size}; target onnx takes any"
+            )
+
+
 def _able(assignment: Assignment, capabilities: list[str], wanted: tuple[str, ...]) -> list[str]:
     """The capabilities that compute with all formats; one that was asked for and does not is an error."""
     kinds = {stored.kind for stored in assignment.formats.values()}
@@ -155,7 +171,8 @@ def target_size(model: ModelConfig, target: Target, assignment: Assignment, cont
             grids = shape[0] * -(-shape[1] // stored.block)
             graph += prod(shape) // 2 + grids * width + (0 if for_tensorrt else grids // 2)
         elif stored.kind in ("int8", "fp8"):
-            graph += prod(shape) + shape[0] * width
+            blocks = -(-shape[1] // fitting_block(shape[1])) if (target, stored.kind) == ("onnxruntime", "int8") else 1
+            graph += prod(shape) + shape[0] * blocks * width
         else:
             graph += prod(shape) * (_FLOAT_BYTES[stored.kind] if len(shape) > 1 else width)
     return 2 * graph if for_tensorrt else graph  # the engine holds the weights again

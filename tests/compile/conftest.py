@@ -18,7 +18,8 @@ from castline.compile.assignment import Assignment, assign
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import Target, compute_format
-from castline.compile.graph import write_graph
+from castline.compile.graph import DecoderGraph, write_graph
+from castline.compile.graph_contrib import ContribGraph
 from castline.compile.weights import Weights
 from castline.model.checkpoint import CheckpointReader, write_checkpoint
 from castline.model.config import ModelConfig
@@ -94,7 +95,9 @@ def write_onnx(checkpoint: Path, path: Path, target: Target = "onnx", *, context
     reader = CheckpointReader(checkpoint)
     assignment = assigned(checkpoint, target, **options)
     compute = compute_format(target, assignment.main)
-    write_graph(reader, path, assignment, Weights(reader, None), compute=compute, context=context)
+    variant = ContribGraph if target == "onnxruntime" else DecoderGraph
+    weights = Weights(reader, None)
+    write_graph(reader, path, assignment, weights, compute=compute, context=context, variant=variant)
 
 
 def write_tokenizer(folder: Path) -> None:
