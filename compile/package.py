@@ -4,7 +4,8 @@
     tokenizer.json          Hugging Face format; missing where the checkpoint has none
     tokenizer/              what else the checkpoint says of its tokenizer, as it is: the chat template, …
     cpu/weights.safetensors the CPU runtime's weights (cpu_weights.py)
-    onnx/model.onnx         the graph for ONNX Runtime (graph.py), its weights in model.onnx.data
+    onnx/model.onnx         the graph in standard operators (graph.py), its weights in model.onnx.data
+    onnxruntime/            the graph in its own operators (graph_contrib.py), and what genai needs (genai.py)
     TARGET/model.onnx       for a TensorRT target: the graph its engine is built from, weights beside it
     TARGET/model.engine     the engine
     verification.json       how far each backend is from the checkpoint (verify.py)
