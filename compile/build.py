@@ -15,6 +15,7 @@ from castline.compile.frontier_picture import write_choice
 from castline.compile.genai import write_genai_files
 from castline.compile.graph import DecoderGraph, write_graph
 from castline.compile.graph_contrib import ContribGraph
+from castline.compile.layer_steps import activation_ranges
 from castline.compile.package import (
     GOLDEN,
     SCHEMA_VERSION,
@@ -33,7 +34,7 @@ from castline.compile.package import (
 )
 from castline.compile.plan import Plan, make_plan
 from castline.compile.provenance import checkpoint_sha256
-from castline.compile.tensorrt import build_engine
+from castline.compile.tensorrt import build_engine, layers_path
 from castline.compile.text_tokens import TextTokens, calibration_tokens, proof_tokens
 from castline.compile.verify import Verification, prove, read_verification, reference_logits
 from castline.compile.weights import Weights
@@ -115,12 +116,13 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
         choosing = AutomaticChoice(reader, plan, weights, reference_logits(reader, tokens))
         assignment, choice = choosing.choose((text or tokens).ids)
         plan = make_plan(model, plan.config, assignment)
+    ranges = _input_ranges(reader, plan, text or tokens)
     with atomic_folder(out) as folder:
         tokenizer = _copy_tokenizer(checkpoint, folder)
         backends = {}
         with progress("building", len(plan.assignments), "backends") as advance:
             for target in plan.assignments:
-                backends[str(target)] = _build(reader, folder, plan, target, weights)
+                backends[str(target)] = _build(reader, folder, plan, target, weights, ranges)
                 advance(1)
         if choice is not None:
             write_choice(folder, choice)
@@ -140,7 +142,12 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
             backends=backends,
             provenance=provenance,
             tools=_tools(plan),
-            not_reproducible=tuple(backend.file for backend in backends.values() if backend.engine),
+            not_reproducible=tuple(
+                name
+                for backend in backends.values()
+                if backend.engine
+                for name in (backend.file, layers_path(Path(backend.file)).as_posix())
+            ),
         )
         write_manifest(folder, manifest)  # the CPU runtime opens packages only
         verification = prove(folder, reader, backends, tokens, _bounds(plan.config))
@@ -169,6 +176,7 @@ def _bounds(config: CompileConfig) -> Bounds:
 def _calibration_text(reader: CheckpointReader, checkpoint: Path, plan: Plan) -> TextTokens | None:
     config = plan.config
     quantised = config.is_automatic or any(assignment.int4_blocks for assignment in plan.assignments.values())
+    quantised = quantised or bool(_fp8_products(plan))
     if config.calibration == "none" or not quantised:
         return None
     return calibration_tokens(
@@ -180,9 +188,36 @@ def _calibration_text(reader: CheckpointReader, checkpoint: Path, plan: Plan) ->
     )
 
 
-def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, weights: Weights) -> Backend:
+def _input_ranges(reader: CheckpointReader, plan: Plan, text: TextTokens) -> tuple[dict[str, float], str]:
+    """What reaches the products that TensorRT makes in fp8, and on which text that was seen; empty without any."""
+    products = _fp8_products(plan)
+    if not products:
+        return {}, ""
+    found = activation_ranges(reader, text.ids)
+    ranges = {name: found[name] for name in sorted(products)}
+    return ranges, f"activation ranges of {text.ids.size:,} tokens: {text.source}"
+
+
+def _fp8_products(plan: Plan) -> set[str]:
+    return {
+        name
+        for target, assignment in plan.assignments.items()
+        if target in TENSORRT_TARGETS
+        for name, stored in assignment.formats.items()
+        if stored.kind == "fp8"
+    }
+
+
+def _build(
+    reader: CheckpointReader,
+    folder: Path,
+    plan: Plan,
+    target: Target,
+    weights: Weights,
+    input_ranges: tuple[dict[str, float], str],
+) -> Backend:
     assignment = plan.assignments[target]
-    engine = None
+    engine, measured = None, ""
     if target == "cpu":
         file = folder / CPU_WEIGHTS
         write_cpu_weights(reader, file, assignment, weights)
@@ -190,7 +225,17 @@ def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, w
         file = graph_path(folder, target)
         compute = compute_format(target, assignment.main)
         variant = ContribGraph if target == "onnxruntime" else DecoderGraph
-        write_graph(reader, file, assignment, weights, compute=compute, context=plan.config.context, variant=variant)
+        ranges, measured = input_ranges if target in TENSORRT_TARGETS else ({}, "")
+        write_graph(
+            reader,
+            file,
+            assignment,
+            weights,
+            compute=compute,
+            context=plan.config.context,
+            variant=variant,
+            ranges=ranges,
+        )
     if target == "onnxruntime":
         write_genai_files(reader, file, plan.config.context)
     if target in TENSORRT_TARGETS:
@@ -205,11 +250,12 @@ def _build(reader: CheckpointReader, folder: Path, plan: Plan, target: Target, w
         )
         engine = asdict(info)
     blocks = sorted(set(assignment.int4_blocks.values()))
+    chosen = [f"blocks of {', '.join(map(str, blocks))}, {weights.method}"] if blocks else []
     return Backend(
         weights=assignment.main,
         tensors=assignment.counts,
         kv=cache_format(target, plan.config.kv, assignment.main),
-        quantization=f"blocks of {', '.join(map(str, blocks))}, {weights.method}" if blocks else None,
+        quantization="; ".join([*chosen, *([measured] if measured else [])]) or None,
         status="built_not_run",
         file=file.relative_to(folder).as_posix(),
         engine=engine,

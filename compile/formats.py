@@ -22,10 +22,10 @@ FLOATS: tuple[WeightFormat, ...] = ("f32", "f16", "bf16")
 _STORED: dict[WeightFormat, dict[Target, WeightFormat]] = {
     "f32": {"cpu": "f32", "onnx": "f32", "tensorrt-rtx": "f16", "tensorrt": "f16"},
     "f16": {"cpu": "f16", "onnx": "f16", "tensorrt-rtx": "f16", "tensorrt": "f16"},
-    "bf16": {"cpu": "bf16", "onnx": "bf16"},
+    "bf16": {"cpu": "bf16", "onnx": "bf16", "tensorrt-rtx": "bf16", "tensorrt": "bf16"},
     "int8": {"cpu": "int8", "onnx": "int8", "tensorrt-rtx": "int8", "tensorrt": "int8"},
     "int4": {"cpu": "int4", "onnx": "int4", "tensorrt-rtx": "int4", "tensorrt": "int4"},
-    "fp8": {"onnx": "fp8"},
+    "fp8": {"onnx": "fp8", "tensorrt-rtx": "fp8", "tensorrt": "fp8"},
 }
 
 # Rows are looked up in embeddings, which graphs cannot do in every format: the next wider one then.

@@ -20,7 +20,7 @@ MatMul takes them, but for the embedding table [vocab, hidden]. Every matrix has
 stored in another one than is computed with goes through DequantizeLinear or Cast.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from castline.compile.quantize import (
     Int4Grid,
     Int4Matrix,
     dequantize_rows,
+    fp8_scale,
     quantize_fp8,
     quantize_int8,
 )
@@ -73,6 +74,7 @@ def write_graph(
     compute: WeightFormat,
     context: int,
     variant: "type[DecoderGraph] | None" = None,
+    ranges: Mapping[str, float] | None = None,
 ) -> None:
     """Write the graph of a checkpoint to `path`, and its weights beside it, to `path` with `.data` appended.
 
@@ -84,11 +86,14 @@ def write_graph(
         compute: what activations are: "f32" (ONNX Runtime on a CPU), "f16" or "bf16" (TensorRT)
         context: positions the rotary tables cover: the longest sequence
         variant: emits the nodes; none: standard operators only
+        ranges: {matrix in fp8: the largest magnitude that reaches it}; activations are rounded to fp8, too, then,
+            which TensorRT makes products in fp8 of
     """
     data = path.with_name(path.name + DATA_SUFFIX)
     with atomic_write(data) as file:
         writer = OnnxWriter(file, data.name)
-        (variant or DecoderGraph)(reader, writer, assignment, weights, compute).build(context)
+        decoder = (variant or DecoderGraph)(reader, writer, assignment, weights, compute, ranges)
+        decoder.build(context)
     metadata = {"castline.context": str(context), "castline.weights": assignment.main}
     write_bytes(path, writer.save("decoder", castline.__version__, metadata))
 
@@ -139,6 +144,7 @@ class DecoderGraph:
         assignment: Assignment,
         weights: Weights,
         compute: WeightFormat,
+        ranges: Mapping[str, float] | None = None,
     ) -> None:
         self.reader = reader
         self.config = reader.config
@@ -146,6 +152,8 @@ class DecoderGraph:
         self.assignment = assignment
         self.weights = weights
         self.compute = compute
+        self.ranges = ranges or {}
+        self.rounded: dict[str, str] = {}
         self.dtype = FLOAT_DTYPES[compute]
         self.for_tensorrt = compute != "f32"
 
@@ -266,7 +274,21 @@ class DecoderGraph:
 
     def _linear(self, hidden: str, name: str) -> str:
         """hidden · Wᵀ, with W the checkpoint's matrix [out, in]."""
+        if f"{name}.weight" in self.ranges:
+            hidden = self._rounded_to_fp8(hidden, name)
         return self.writer.node("MatMul", [hidden, self._matrix(f"{name}.weight")], node_path(name))
+
+    def _rounded_to_fp8(self, hidden: str, name: str) -> str:
+        """Activations in fp8 with one scale; matrices that share their inputs share this."""
+        if hidden not in self.rounded:
+            path = f"{node_path(name)}/input"
+            largest = np.float32(self.ranges[f"{name}.weight"])
+            scale = self.writer.weight(f"{name}.input_scale", fp8_scale(largest).astype(self.dtype))
+            if not self.rounded:
+                self.writer.weight("fp8.zero", np.zeros((), FP8))
+            quantized = self.writer.node("QuantizeLinear", [hidden, scale, "fp8.zero"], path)
+            self.rounded[hidden] = self.writer.node("DequantizeLinear", [quantized, scale], path)
+        return self.rounded[hidden]
 
     def _matrix(self, name: str) -> str:
         """The value that holds the transpose [in, out] of a matrix of the checkpoint."""

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
@@ -17,6 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     RuntimeException,
 )
 
+from castline.compile.onnx_bf16 import has_bfloat16, rounded_to_bfloat16
 from castline.errors import CompileError
 
 _NUMPY = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -41,8 +44,12 @@ class OnnxModel:
         options.log_severity_level = _ERRORS_ONLY
         # Idle threads sleep: on a busy machine, spinning ones take the time of those that work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        model: Path | bytes = path
+        if has_bfloat16(graph := _graph(path)):
+            model = rounded_to_bfloat16(graph).SerializeToString()
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except _REFUSALS as error:
             raise CompileError(
                 f"expected ONNX Runtime {onnxruntime.__version__} to load {path}, but it said: {error}"
@@ -102,3 +109,11 @@ def _present(past: str) -> str:
 def _first_sequence(logits: Any) -> NDArray[np.float32]:
     values: NDArray[np.float32] = logits.numpy()[0]
     return values
+
+
+def _graph(path: Path) -> onnx.ModelProto:
+    """The graph file without its weights; an empty one where it is missing or damaged, which the session tells."""
+    try:
+        return onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError):
+        return onnx.ModelProto()

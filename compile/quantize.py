@@ -55,13 +55,21 @@ def quantize_fp8(matrix: Float32) -> tuple[NDArray[Any], Float32]:
     """Round `matrix` [out, in] to fp8 (E4M3), `value ≈ q · scale`.
 
     Returns:
-        q [out, in] in -448…448, and scale [out] = max |row| / 448 (1 for a row of zeros).
+        q [out, in] in -448…448, and scale [out] (`fp8_scale` of the largest).
     """
-    scale = np.abs(matrix).max(axis=1) / _FP8_MOST
-    scale[scale == 0] = 1
+    scale = fp8_scale(np.abs(matrix).max(axis=1))
     # Above its largest number E4M3 has only NaN, and a quotient may be rounded to just above it.
     quantized = np.clip(matrix / scale[:, None], -_FP8_MOST, _FP8_MOST)
     return quantized.astype(FP8), scale.astype(np.float32)
+
+
+def fp8_scale(largest: Float32 | np.float32) -> Float32:
+    """The scale that brings magnitudes up to `largest` into E4M3's range.
+
+    It is at least float16's smallest normal number, in which scales are stored for TensorRT: E4M3 keeps its
+    precision over 2^15, so small numbers lose nothing by a scale larger than they need.
+    """
+    return np.maximum(largest / _FP8_MOST, np.float32(2**-14)).astype(np.float32)
 
 
 def dequantize_rows(quantized: NDArray[Any], scale: Float32) -> Float32:

@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 
 from castline.compile.formats import Target
+from castline.compile.tensorrt_layers import built_layers, write_layers
 from castline.errors import CompileError, DeviceError
 from castline.files import write_bytes
 
@@ -44,6 +45,8 @@ class EngineInfo:
     """False where TensorRT has no fused kernel for the attention's shape and runs it as primitive layers."""
     layers: dict[str, int]
     """How many layers of each of TensorRT's own types the graph became, before the builder fused them."""
+    kernels: dict[str, int]
+    """What it fused them into, for both phases: attention, products and others (in full: `layers_path`)."""
 
 
 def is_installed(target: Target) -> bool:
@@ -124,6 +127,8 @@ def build_engine(
         message = f"{target} cannot build an engine for {served}"
         raise CompileError(_with_log(message, logger.lines))
     write_bytes(engine, serialized)
+    built = built_layers(logger.details)
+    write_layers(layers_path(engine), built)
     layers = Counter(network.get_layer(index).type.name for index in range(network.num_layers))
     return EngineInfo(
         library=_MODULES[target],
@@ -135,7 +140,13 @@ def build_engine(
         prefill_logits=logits,
         fused_attention=fused,
         layers=dict(sorted(layers.items())),
+        kernels=dict(sorted(Counter(layer.role for layer in built).items())),
     )
+
+
+def layers_path(engine: Path) -> Path:
+    """Where the layers of an engine are listed: `….layers.json`, beside it."""
+    return engine.with_suffix(".layers.json")
 
 
 def inspect_engine(engine: Path, target: Target) -> str:
@@ -179,22 +190,26 @@ def _builder(trt: Any, logger: Any, target: Target) -> Any:
 
 
 def _logger(trt: Any) -> Any:
-    """The logger of a library, emptied: it keeps warnings and errors in `lines`.
+    """The logger of a library, emptied: it keeps warnings and errors in `lines`, listings of layers in `details`.
 
     One for the whole process, since TensorRT goes on using the first it was given.
     """
     if trt in _loggers:
         _loggers[trt].lines.clear()
+        _loggers[trt].details.clear()
         return _loggers[trt]
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.lines: list[str] = []
+            self.details: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.Severity.WARNING:
                 self.lines.append(message)
+            elif message.startswith("Layers:"):
+                self.details.append(message)
 
     _loggers[trt] = Logger()
     return _loggers[trt]
