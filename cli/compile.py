@@ -1,5 +1,6 @@
 """`castline compile` and `castline verify`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,6 +111,33 @@ def verify_command(
         print_json({"package": str(package), "verification": verification.model_dump(mode="json")})
         return
     _show(f"{package}: every file is as the manifest says", verification, {})
+
+
+def rebuild_command(
+    package: Annotated[Path, typer.Argument(help="A package folder with TensorRT engines.")],
+    out: Annotated[Path | None, typer.Option(help="Where the result goes; default: in the package's place.")] = None,
+    compute_capability: Annotated[
+        str | None, typer.Option(metavar="8.0,8.9,…", help="GPUs the engines are for; default: the one here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild engines that are valid here, too.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Build a package's TensorRT engines again, from the graphs it carries, for this machine's GPU or others."""
+    from castline.compile.rebuild import rebuild_engines
+
+    wanted = tuple(compute_capability.split(",")) if compute_capability is not None else ()
+    results = rebuild_engines(package, out=out, capabilities=wanted, force=force)
+    where = out or package
+    if json_output:
+        print_json({"package": str(where), "engines": [asdict(result) for result in results]})
+        return
+    rows = [
+        (result.target, "rebuilt" if result.rebuilt else "kept", ", ".join(result.compute_capabilities), result.reason)
+        for result in results
+    ]
+    print_table(f"{where}", ("engine", "", "for", "why"), rows)
+    if any(result.rebuilt for result in results):
+        note(f"next, where the GPU is: castline verify {where}")
 
 
 def _config(recipe: Path | None, overrides: list[str] | None, options: dict[str, Any]) -> "CompileConfig":

@@ -1,5 +1,6 @@
 """What compiling a checkpoint would make: targets, formats and sizes, decided before anything is built."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -92,7 +93,8 @@ def make_plan(model: ModelConfig, config: CompileConfig, chosen: Assignment | No
             _check_contrib_sizes(model)
         if target in TENSORRT_TARGETS:
             offered = check_capabilities(target, config.compute_capability)
-            capabilities[target] = _able(assignment, offered, config.compute_capability)
+            kinds = {stored.kind for stored in assignment.formats.values()}
+            capabilities[target] = able_capabilities(kinds, offered, config.compute_capability)
     named = {capability for listed in capabilities.values() for capability in listed}
     resolved = config.model_copy(
         update={
@@ -138,17 +140,18 @@ def _check_contrib_sizes(model: ModelConfig) -> None:
             )
 
 
-def _able(assignment: Assignment, capabilities: list[str], wanted: tuple[str, ...]) -> list[str]:
-    """The capabilities that compute with all formats; one that was asked for and does not is an error."""
-    kinds = {stored.kind for stored in assignment.formats.values()}
-    for kind, needed in CAPABILITY_NEEDED.items():
-        if kind not in kinds:
-            continue
+def able_capabilities(kinds: Iterable[WeightFormat], capabilities: list[str], wanted: tuple[str, ...]) -> list[str]:
+    """Those of `capabilities` that compute with all formats.
+
+    Raises:
+        CompileError: one that was asked for (`wanted`) does not.
+    """
+    for kind in sorted(CAPABILITY_NEEDED.keys() & set(kinds)):
+        needed = CAPABILITY_NEEDED[kind]
         unable = [capability for capability in capabilities if _number(capability) < _number(needed)]
         if wanted and unable:
             raise CompileError(
-                f"--weights {kind} needs compute capability {needed} or newer, but --compute-capability holds "
-                f"{', '.join(unable)}"
+                f"{kind} needs compute capability {needed} or newer, but --compute-capability holds {', '.join(unable)}"
             )
         capabilities = [capability for capability in capabilities if capability not in unable]
     return capabilities

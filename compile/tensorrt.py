@@ -10,7 +10,7 @@ import importlib.util
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
@@ -147,6 +147,31 @@ def build_engine(
 def layers_path(engine: Path) -> Path:
     """Where the layers of an engine are listed: `….layers.json`, beside it."""
     return engine.with_suffix(".layers.json")
+
+
+class EngineState(NamedTuple):
+    """Whether an engine loads on this machine, and the library's words where it does not."""
+
+    valid: bool
+    words: str
+
+
+def engine_state(engine: Path, target: Target) -> EngineState:
+    """What the library says of an engine file and the GPU at hand; "suboptimal" ones count as not valid.
+
+    Raises:
+        DeviceError: the library is not installed.
+    """
+    trt = _load(target)
+    logger = _logger(trt)
+    runtime = trt.Runtime(logger)
+    if hasattr(runtime, "get_engine_validity"):
+        validity, _ = runtime.get_engine_validity(engine.read_bytes())
+        valid = validity == trt.EngineValidity.VALID
+    else:
+        validity, valid = None, runtime.deserialize_cuda_engine(engine.read_bytes()) is not None
+    words = [line.strip() for line in dict.fromkeys(logger.lines)]
+    return EngineState(valid, "; ".join(words) or (validity.name.lower() if validity is not None else "not loaded"))
 
 
 def inspect_engine(engine: Path, target: Target) -> str:

@@ -101,9 +101,7 @@ def write_onnx(checkpoint: Path, path: Path, target: Target = "onnx", *, context
         ranges = {name: most for name, most in found.items() if assignment.formats.get(name) == TensorFormat("fp8")}
     variant = ContribGraph if target == "onnxruntime" else DecoderGraph
     weights = Weights(reader, None)
-    write_graph(
-        reader, path, assignment, weights, compute=compute, context=context, variant=variant, ranges=ranges
-    )
+    write_graph(reader, path, assignment, weights, compute=compute, context=context, variant=variant, ranges=ranges)
 
 
 def write_tokenizer(folder: Path) -> None:

@@ -141,7 +141,7 @@ def test_each_thing_that_is_missing_is_named(package: Path, fake_driver: Path, t
     assert "expected to load the engine with TensorRT for RTX" in message
     assert "deserializeCudaEngine" in message
     assert "was built by tensorrt_rtx" in message
-    assert "castline compile ... --compute-capability 8.9" in message
+    assert f"`castline rebuild {package}`" in message
     assert opened_with(fake_driver, package, backend="auto") == ("cpu", message)
 
     # No library: an empty path instead of pip's folders.

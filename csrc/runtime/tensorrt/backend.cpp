@@ -65,7 +65,8 @@ const PackageEngine& choose_engine(const Package& package, const std::string& co
   if (found == engines.end()) {
     throw_device("[tensorrt] expected an engine for compute capability " + compute_capability + " in " +
                  package.folder() + ", but it has " + what_there_is(package) +
-                 "; build one with `castline compile ... --compute-capability " + compute_capability + "`");
+                 "; build one with `castline rebuild " + package.folder() + " --compute-capability " +
+                 compute_capability + "`");
   }
   return *found;
 }
@@ -90,8 +91,7 @@ std::unique_ptr<Backend> open_backend(const Package& package, const std::string&
     throw_device(std::string(error.what()) + "\n  " + chosen.path + " was built by " + chosen.library + " " +
                  chosen.version + " for " + joined(chosen.compute_capabilities) + ", and is to run on " +
                  processor + " with a driver for CUDA " + device->driver_version() +
-                 "; build it on this machine: `castline compile ... --compute-capability " +
-                 device->compute_capability() + "`");
+                 "; build it again on this machine: `castline rebuild " + package.folder() + "`");
   }
   const Expected expected = {.vocab_size = package.model().vocab_size,
                              .layers = package.model().num_hidden_layers,
