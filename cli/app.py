@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 import castline
+from castline.cli import chat, corpus, doctor, engine, export, importing, init, inspect, train
 from castline.cli import compile as compile_commands
-from castline.cli import corpus, doctor, engine, export, importing, init, inspect, train
 from castline.cli.guard import guarded
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("rebuild")(guarded(compile_commands.rebuild_command))
 app.command("export")(guarded(export.export_command))
 app.command("inspect")(guarded(inspect.inspect_command))
 app.command("run")(guarded(engine.run_command))
+app.command("chat")(guarded(chat.chat_command))
 app.command("score")(guarded(engine.score_command))
 app.command("bench")(guarded(engine.bench_command))
 app.command("doctor")(guarded(doctor.doctor_command))

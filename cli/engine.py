@@ -37,7 +37,7 @@ def run_command(
     """Continue a prompt; greedy unless a temperature is given."""
     if (prompt is None) == (ids is None):
         raise RecipeError("expected one of --prompt TEXT and --ids FILE")
-    engine = _open(package, backend, threads)
+    engine = open_engine(package, backend, threads)
     prompt_ids = _prompt_ids(engine, prompt, ids, package)
     context = engine.info()["max_context"]
     if len(prompt_ids) >= context:
@@ -117,7 +117,7 @@ def bench_command(
 ) -> None:
     """Time opening, prefill and decoding of a package on this machine."""
     started = time.perf_counter()
-    engine = _open(package, backend, threads)
+    engine = open_engine(package, backend, threads)
     opened = time.perf_counter() - started
     info = engine.info()
     room = info["max_context"] - max_tokens
@@ -149,7 +149,7 @@ def bench_command(
     print_table(f"{package}, median of {runs} runs", ("figure", "value"), list(figures.items()))
 
 
-def _open(package: Path, backend: Backend, threads: int) -> "Engine":
+def open_engine(package: Path, backend: Backend, threads: int) -> "Engine":
     """Open a package, every hash checked: the command line trusts nothing that it has not read."""
     from castline._C import Engine
     from castline.compile.package import check_files, read_manifest

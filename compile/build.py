@@ -8,6 +8,7 @@ from typing import Any
 from castline import _C, __version__
 from castline.compile.automatic import AutomaticChoice, most_precise
 from castline.compile.backends import CPU_WEIGHTS, graph_path
+from castline.compile.chat import write_chat_template
 from castline.compile.config import Bounds, CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, cache_format, compute_format
@@ -119,6 +120,7 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
     ranges = _input_ranges(reader, plan, text or tokens)
     with atomic_folder(out) as folder:
         tokenizer = _copy_tokenizer(checkpoint, folder)
+        chat_template = write_chat_template(checkpoint, folder) if tokenizer else None
         backends = {}
         with progress("building", len(plan.assignments), "backends") as advance:
             for target in plan.assignments:
@@ -138,6 +140,7 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
                 rope_theta=None if reader.config.rope_theta == model.rope_theta else reader.config.rope_theta,
             ),
             tokenizer=tokenizer,
+            chat_template=chat_template,
             files=file_entries(folder),
             backends=backends,
             provenance=provenance,

@@ -2,6 +2,7 @@
 
     package.json            the manifest (`Manifest` below), written last
     tokenizer.json          Hugging Face format; missing where the checkpoint has none
+    chat_template.json      the chat template, compiled for the C++ runtime (chat.py)
     tokenizer/              what else the checkpoint says of its tokenizer, as it is: the chat template, …
     cpu/weights.safetensors the CPU runtime's weights (cpu_weights.py)
     onnx/model.onnx         the graph in standard operators (graph.py), its weights in model.onnx.data
@@ -87,6 +88,8 @@ class Manifest(Table):
     model: ModelConfig
     generation: Generation
     tokenizer: str | None
+    chat_template: str | None = None
+    """The compiled chat template (chat.py); none where the checkpoint has none."""
     files: dict[str, FileEntry]
     backends: dict[str, Backend]
     provenance: Provenance

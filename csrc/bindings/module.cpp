@@ -30,6 +30,7 @@ PYBIND11_MODULE(_C, m) {
     }
   });
   castline::bind_annotate(m);
+  castline::bind_chat(m);
   castline::bind_ngram(m);
   castline::bind_text(m);
   castline::bind_tokenizer(m);

@@ -175,6 +175,19 @@ def find_duplicates(
         DeviceError: a file cannot be read.
     """
 
+class ChatTemplate:
+    """A chat template compiled by castline.compile.chat_template (csrc/chat/chat_template.hpp)."""
+
+    def __init__(self, program: str, where: str = "chat template") -> None: ...
+    def render(self, context: str, now: int | None = None) -> str:
+        """The text for a context given as JSON: messages, add_generation_prompt, …
+
+        Releases the GIL. `now` is what strftime_now tells, in seconds since 1970.
+
+        Raises:
+            ValueError: the template fails on this context, or says so itself.
+        """
+
 class NgramModel:
     """A trigram model of token ids that learns as it reads (csrc/text/ngram_model.hpp)."""
 

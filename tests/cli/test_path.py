@@ -109,3 +109,10 @@ def test_verify_inspect_and_bench(package: Path, corpus: Path, castline: Castlin
     bench = castline("bench", package, "--runs", 1, "--max-tokens", 4, "--json").json
     assert bench["prefill_tokens_per_second"] > 0
     assert castline("compile", package, "--out", package.parent / "x").code == 3
+
+
+def test_a_model_without_a_chat_template_cannot_be_talked_to(package: Path, castline: Castline) -> None:
+    result = castline("chat", package, input="hello\n")
+    assert result.code == 3
+    assert "has no chat template" in result.err
+    assert "castline run" in result.err
