@@ -26,6 +26,7 @@ from castline.compile.formats import (
 )
 from castline.compile.frontier_picture import Choice, ChosenPoint, Trial
 from castline.compile.graph import write_graph
+from castline.compile.graph_contrib import graph_variant
 from castline.compile.package import (
     SCHEMA_VERSION,
     Backend,
@@ -166,7 +167,10 @@ class AutomaticChoice:
         if self._target != "cpu":
             compute = compute_format(self._target, assignment.main)
             path, context = graph_path(folder, self._target), self._plan.config.context
-            write_graph(self._reader, path, assignment, self._weights, compute=compute, context=context)
+            variant = graph_variant(self._target)
+            write_graph(
+                self._reader, path, assignment, self._weights, compute=compute, context=context, variant=variant
+            )
             return
         write_cpu_weights(self._reader, folder / CPU_WEIGHTS, assignment, self._weights)
         backend = Backend(

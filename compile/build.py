@@ -14,8 +14,8 @@ from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, cache_format, compute_format
 from castline.compile.frontier_picture import write_choice
 from castline.compile.genai import write_genai_files
-from castline.compile.graph import DecoderGraph, write_graph
-from castline.compile.graph_contrib import ContribGraph
+from castline.compile.graph import write_graph
+from castline.compile.graph_contrib import graph_variant
 from castline.compile.layer_steps import activation_ranges
 from castline.compile.package import (
     GOLDEN,
@@ -227,7 +227,6 @@ def _build(
     else:
         file = graph_path(folder, target)
         compute = compute_format(target, assignment.main)
-        variant = ContribGraph if target == "onnxruntime" else DecoderGraph
         ranges, measured = input_ranges if target in TENSORRT_TARGETS else ({}, "")
         write_graph(
             reader,
@@ -236,7 +235,7 @@ def _build(
             weights,
             compute=compute,
             context=plan.config.context,
-            variant=variant,
+            variant=graph_variant(target),
             ranges=ranges,
         )
     if target == "onnxruntime":

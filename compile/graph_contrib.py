@@ -23,6 +23,7 @@ import onnx
 from numpy.typing import NDArray
 
 from castline.compile.assignment import EMBEDDINGS
+from castline.compile.formats import Target
 from castline.compile.graph import Array, DecoderGraph, Shape, node_path, read_graph_weights
 from castline.compile.nbits_layout import fitting_block, pack_nbits, pack_pairs, unpack_nbits, unpack_pairs
 from castline.compile.quantize import Int4Grid, Int4Matrix, quantize_int8
@@ -33,6 +34,11 @@ _INT8_ZERO = 128  # MatMulNBits counts from there where no zeros are given
 
 # What MatMulNBits may round activations to: int8, with a scale per block.
 _INT8_ACTIVATIONS = 4
+
+
+def graph_variant(target: Target) -> type[DecoderGraph]:
+    """What emits the nodes of a target's graph."""
+    return ContribGraph if target == "onnxruntime" else DecoderGraph
 
 
 class ContribGraph(DecoderGraph):

@@ -18,8 +18,8 @@ from castline.compile.assignment import Assignment, assign
 from castline.compile.config import CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, TensorFormat, compute_format
-from castline.compile.graph import DecoderGraph, write_graph
-from castline.compile.graph_contrib import ContribGraph
+from castline.compile.graph import write_graph
+from castline.compile.graph_contrib import graph_variant
 from castline.compile.layer_steps import activation_ranges
 from castline.compile.weights import Weights
 from castline.model.checkpoint import CheckpointReader, write_checkpoint
@@ -99,7 +99,7 @@ def write_onnx(checkpoint: Path, path: Path, target: Target = "onnx", *, context
     if target in TENSORRT_TARGETS and assignment.main == "fp8":
         found = activation_ranges(reader, np.array([random_ids(64, reader.config.vocab_size)]))
         ranges = {name: most for name, most in found.items() if assignment.formats.get(name) == TensorFormat("fp8")}
-    variant = ContribGraph if target == "onnxruntime" else DecoderGraph
+    variant = graph_variant(target)
     weights = Weights(reader, None)
     write_graph(reader, path, assignment, weights, compute=compute, context=context, variant=variant, ranges=ranges)
 

@@ -127,6 +127,15 @@ def test_the_closest_package_of_a_size(trained: Trained, tmp_path: Path) -> None
     assert 450_000 < size <= 500_000
 
 
+def test_what_is_measured_is_the_targets_own_graph(trained: Trained, tmp_path: Path) -> None:
+    config = package(trained, tmp_path / "out", max_size="600kB", targets=("onnxruntime",), calibration="none")
+    made = build_package(trained.checkpoint, tmp_path / "out", config)
+    run = made.verification.backends["onnxruntime"].run
+    assert run is not None
+    choice = json.loads((tmp_path / "out" / "choice.json").read_text())
+    assert choice["chosen"]["measured"] == pytest.approx(run.mean_kl, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
