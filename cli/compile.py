@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from castline.cli.engine import warn_unverified
 from castline.cli.output import JsonOption, note, print_json, print_table, size
 from castline.cli.recipe import COMPILE_TABLES, SetOption, read_tables
 from castline.errors import RecipeError
@@ -40,6 +41,9 @@ def compile_command(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe with a [compile] table.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a package made from other inputs.")] = False,
+    allow_unverified: Annotated[
+        bool, typer.Option("--allow-unverified", help="Make the package also where it is too far from the checkpoint.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built, and its size.")] = False,
     overrides: SetOption = None,
     json_output: JsonOption = False,
@@ -83,9 +87,10 @@ def compile_command(
         rows = [(name, plan.formats[name], size(count)) for name, count in plan.sizes.items()]
         print_table(f"would build {out}", ("backend", "weights", "size"), rows)
         return
-    summary = build_package(checkpoint, out, config, force=force)
+    summary = build_package(checkpoint, out, config, force=force, allow_unverified=allow_unverified, say=note)
     if summary.reused:
         note(f"{out} was made from the same checkpoint and options: reused")
+    warn_unverified(summary.manifest.unverified)
     if json_output:
         print_json(
             {

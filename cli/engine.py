@@ -154,10 +154,18 @@ def open_engine(package: Path, backend: Backend, threads: int) -> "Engine":
     from castline._C import Engine
     from castline.compile.package import check_files, read_manifest
 
-    check_files(package, read_manifest(package))
+    manifest = read_manifest(package)
+    check_files(package, manifest)
+    warn_unverified(manifest.unverified)
     engine = Engine(package, backend=backend, threads=threads)
     _say_fallback(engine.info()["note"])
     return engine
+
+
+def warn_unverified(backends: tuple[str, ...]) -> None:
+    """Say on stderr which backends of a package failed their proof."""
+    if backends:
+        note(f"warning: this package is further from its checkpoint than its bound allows: {', '.join(backends)}")
 
 
 def _say_fallback(reason: str) -> None:

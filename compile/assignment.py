@@ -38,6 +38,11 @@ class Assignment:
         return {name: stored.block for name, stored in self.formats.items() if stored.kind == "int4"}
 
     @property
+    def has_int4_layers(self) -> bool:
+        """Whether there is anything to calibrate."""
+        return any(".layers." in name for name in self.int4_blocks)
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many matrices have each format."""
         return dict(Counter(str(stored) for name, stored in self.formats.items() if role(name) is not None))

@@ -1,27 +1,30 @@
 """Checkpoint to package: build every backend, prove it, and only then let the package appear."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from castline import _C, __version__
+from castline.compile.assignment import Assignment
 from castline.compile.automatic import AutomaticChoice, most_precise
 from castline.compile.backends import CPU_WEIGHTS, graph_path
 from castline.compile.chat import write_chat_template
 from castline.compile.config import Bounds, CompileConfig
 from castline.compile.cpu_weights import write_cpu_weights
 from castline.compile.formats import TENSORRT_TARGETS, Target, cache_format, compute_format
-from castline.compile.frontier_picture import write_choice
+from castline.compile.frontier_picture import Choice, write_choice
 from castline.compile.genai import write_genai_files
 from castline.compile.graph import write_graph
 from castline.compile.graph_contrib import graph_variant
 from castline.compile.layer_steps import activation_ranges
 from castline.compile.package import (
-    GOLDEN,
+    PROOF_FILES,
     SCHEMA_VERSION,
-    VERIFICATION,
     Backend,
+    FileEntry,
     Generation,
     Manifest,
     Provenance,
@@ -35,12 +38,14 @@ from castline.compile.package import (
 )
 from castline.compile.plan import Plan, make_plan
 from castline.compile.provenance import checkpoint_sha256
+from castline.compile.reference import reference_logits
 from castline.compile.tensorrt import build_engine, layers_path
 from castline.compile.text_tokens import TextTokens, calibration_tokens, proof_tokens
-from castline.compile.verify import Verification, prove, read_verification, reference_logits
+from castline.compile.verify import Verification, prove, read_verification
 from castline.compile.weights import Weights
-from castline.errors import CompileError, RecipeError
-from castline.files import atomic_folder, read_json, require_space, sha256_file, write_bytes
+from castline.compile.work import WorkFolder, differences
+from castline.errors import CompileError, RecipeError, VerificationError
+from castline.files import read_json, require_space, sha256_file, sha256_json, write_bytes
 from castline.model.checkpoint import CheckpointReader
 from castline.model.config import ModelConfig
 from castline.model.importer import PROVENANCE_FILE, TOKENIZER_FILES
@@ -75,16 +80,27 @@ def dry_run(checkpoint: Path, config: CompileConfig) -> Plan:
     return plan_for(CheckpointReader(checkpoint).config, config)
 
 
-def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: bool = False) -> PackageSummary:
+def build_package(
+    checkpoint: Path,
+    out: Path,
+    config: CompileConfig,
+    *,
+    force: bool = False,
+    allow_unverified: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> PackageSummary:
     """Compile a checkpoint into a package at `out`, proven against the checkpoint.
 
-    The package appears whole, or not at all. One made from the same inputs before is reused.
+    The package appears whole, or not at all. One made from the same inputs before is reused. An interrupted build
+    keeps what it has finished in `OUT.partial`, and the same call goes on from there to the same bytes.
 
     Args:
         checkpoint: a Hugging Face folder
         out: the package's folder
         config: what to build
-        force: replace a package made from other inputs
+        force: replace a package made from other inputs, and discard another call's unfinished work
+        allow_unverified: make a package also of what is too far from the checkpoint; it says so
+        say: is told what people should know
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -99,32 +115,48 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
     reader = reader.at_context(plan.config.context)
     provenance = _provenance(checkpoint, plan.config)
     check_replaceable(out)
+    work = WorkFolder(out)
     if is_package(out) and not force:
-        return _reuse(out, provenance)
+        work.sweep()
+        return _reuse(out, provenance, allow_unverified)
     require_space(out, plan.total_size, "free some space, or build fewer targets (--target)")
     _check_tokenizer(checkpoint, reader)
+    context, vocab_size = plan.config.context, reader.config.vocab_size
     tokens = proof_tokens(
         checkpoint,
         tokens=plan.config.verify_tokens,
-        context=plan.config.context,
-        vocab_size=reader.config.vocab_size,
+        context=context,
+        vocab_size=vocab_size,
         text=plan.config.verify_text,
     )
     text = _calibration_text(reader, checkpoint, plan)
-    weights = Weights(reader, text, plan.config.calibration)
-    choice = None
-    if plan.config.is_automatic:
-        choosing = AutomaticChoice(reader, plan, weights, reference_logits(reader, tokens))
-        assignment, choice = choosing.choose((text or tokens).ids)
-        plan = make_plan(model, plan.config, assignment)
-    ranges = _input_ranges(reader, plan, text or tokens)
-    with atomic_folder(out) as folder:
+    identity = {
+        "castline_version": __version__,
+        **_tools(plan),
+        "checkpoint_sha256": provenance.checkpoint_sha256,
+        **provenance.compile,
+        "proof_tokens_sha256": _sha256(tokens),
+        "calibration_tokens_sha256": _sha256(text),
+    }
+    with work.opened(identity, force=force):
+        if found := work.finished():
+            say(f"going on with the unfinished work in {work.folder}: {', '.join(found)}")
+        folder = work.package
+        weights = Weights(reader, text, plan.config.calibration, work)
+        choice = None
+        if plan.config.is_automatic:
+            choosing = AutomaticChoice(reader, plan, weights, reference_logits(reader, tokens.ids, work))
+            choose = partial(choosing.choose, (text or tokens).ids)
+            assignment, choice = work.step("chosen", tuple[Assignment, Choice], choose)
+            plan = make_plan(model, plan.config, assignment)
+        ranges = _input_ranges(reader, plan, text or tokens)
         tokenizer = _copy_tokenizer(checkpoint, folder)
         chat_template = write_chat_template(checkpoint, folder) if tokenizer else None
-        backends = {}
+        backends: dict[str, Backend] = {}
         with progress("building", len(plan.assignments), "backends") as advance:
             for target in plan.assignments:
-                backends[str(target)] = _build(reader, folder, plan, target, weights, ranges)
+                build = partial(_build, reader, folder, plan, target, weights, ranges)
+                backends[str(target)] = work.step(f"built-{target}", Backend, build)
                 advance(1)
         if choice is not None:
             write_choice(folder, choice)
@@ -135,13 +167,13 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
             generation=Generation(
                 eos_ids=reader.special_tokens.eos_ids,
                 bos_id=reader.special_tokens.bos_id,
-                max_context=plan.config.context,
+                max_context=context,
                 kv=plan.config.kv,
                 rope_theta=None if reader.config.rope_theta == model.rope_theta else reader.config.rope_theta,
             ),
             tokenizer=tokenizer,
             chat_template=chat_template,
-            files=file_entries(folder),
+            files=_built_files(folder),
             backends=backends,
             provenance=provenance,
             tools=_tools(plan),
@@ -153,9 +185,11 @@ def build_package(checkpoint: Path, out: Path, config: CompileConfig, *, force: 
             ),
         )
         write_manifest(folder, manifest)  # the CPU runtime opens packages only
-        verification = prove(folder, reader, backends, tokens, _bounds(plan.config))
+        bounds = _bounds(plan.config)
+        verification = prove(folder, reader, backends, tokens, bounds, work=work, allow_unverified=allow_unverified)
         manifest = _proven(folder, manifest, verification)
         write_manifest(folder, manifest)
+        work.publish()
     return PackageSummary(out, manifest, verification, reused=False)
 
 
@@ -189,6 +223,10 @@ def _calibration_text(reader: CheckpointReader, checkpoint: Path, plan: Plan) ->
         vocab_size=reader.config.vocab_size,
         text=config.calibration_text,
     )
+
+
+def _sha256(tokens: TextTokens | None) -> str | None:
+    return sha256_json([tokens.source, tokens.ids.tolist()]) if tokens is not None else None
 
 
 def _input_ranges(reader: CheckpointReader, plan: Plan, text: TextTokens) -> tuple[dict[str, float], str]:
@@ -264,13 +302,20 @@ def _build(
     )
 
 
+def _built_files(folder: Path) -> dict[str, FileEntry]:
+    """What the backends are made of: not what a proof that was cut off has left."""
+    return {name: entry for name, entry in file_entries(folder).items() if name not in PROOF_FILES}
+
+
 def _proven(folder: Path, manifest: Manifest, verification: Verification) -> Manifest:
     backends = {
         name: backend.model_copy(update={"status": verification.backends[name].status})
         for name, backend in manifest.backends.items()
     }
-    files = manifest.files | {name: file_entry(folder / name) for name in (GOLDEN, VERIFICATION)}
-    return manifest.model_copy(update={"backends": backends, "files": dict(sorted(files.items()))})
+    files = manifest.files | {name: file_entry(folder / name) for name in PROOF_FILES if (folder / name).is_file()}
+    unverified = tuple(name for name, backend in backends.items() if backend.status == "failed")
+    update = {"backends": backends, "files": dict(sorted(files.items())), "unverified": unverified}
+    return manifest.model_copy(update=update)
 
 
 def _provenance(checkpoint: Path, config: CompileConfig) -> Provenance:
@@ -286,14 +331,10 @@ def _provenance(checkpoint: Path, config: CompileConfig) -> Provenance:
     )
 
 
-def _reuse(out: Path, provenance: Provenance) -> PackageSummary:
+def _reuse(out: Path, provenance: Provenance, allow_unverified: bool) -> PackageSummary:
     manifest = read_manifest(out)
     before, now = manifest.provenance, provenance
-    differing = [
-        f"{key} (was {before.compile.get(key)!r}, now {value!r})"
-        for key, value in now.compile.items()
-        if before.compile.get(key) != value
-    ]
+    differing = differences(before.compile, now.compile)
     if before.checkpoint_sha256 != now.checkpoint_sha256:
         differing.insert(0, "the checkpoint")
     if differing:
@@ -302,6 +343,11 @@ def _reuse(out: Path, provenance: Provenance) -> PackageSummary:
             "Choose another folder, or replace it with --force"
         )
     check_files(out, manifest)
+    if manifest.unverified and not allow_unverified:
+        raise VerificationError(
+            f"{out} was made from the same inputs with --allow-unverified; too far from the checkpoint: "
+            f"{', '.join(manifest.unverified)}"
+        )
     return PackageSummary(out, manifest, read_verification(out, manifest), reused=True)
 
 

@@ -9,6 +9,7 @@ checkpoint's stream: so it makes up for what the matrices before it have lost (t
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,11 +19,13 @@ from castline.compile.config import Calibration
 from castline.compile.gptq import damped, gptq, one_thread
 from castline.compile.layer_steps import Activations, Step, run_both
 from castline.compile.quantize import Float32, Int4Grid, Int4Matrix, round_int4, rounded_values
+from castline.compile.store import Store
 from castline.compile.text_tokens import Ids
 from castline.model import ops
 from castline.model.checkpoint import CheckpointReader
 from castline.progress import progress
 
+_STATE = "activations"
 _RIDGE = 0.5  # keeps the correction for lost inputs small where few tokens speak for it; as GPTQ's damping
 
 
@@ -46,6 +49,8 @@ class Factors:
 class FittedLayer:
     """What calibration found for a layer, by Llama name."""
 
+    name: str = ""
+    """`model.layers.0`."""
     int4: dict[str, Int4Matrix] = field(default_factory=dict)
     """Its int4 matrices, ready to be stored."""
     factors: dict[str, Factors] = field(default_factory=dict)
@@ -53,7 +58,13 @@ class FittedLayer:
 
 
 def fitted_layers(
-    reader: CheckpointReader, ids: Ids, assignment: Assignment, method: Calibration, *, symmetric: bool
+    reader: CheckpointReader,
+    ids: Ids,
+    assignment: Assignment,
+    method: Calibration,
+    *,
+    symmetric: bool,
+    store: Store | None = None,
 ) -> Iterator[FittedLayer]:
     """Quantise the int4 matrices of all layers.
 
@@ -63,28 +74,43 @@ def fitted_layers(
         assignment: the format of every tensor; what is not int4 is rounded to its format on the way
         method: AWQ's scales, GPTQ's rounding, or both
         symmetric: grids with their zero in the middle
+        store: keeps the activations of both runs at every layer's end; work that was interrupted goes on from there,
+            and layers that were given out before are not given out again
     """
     embeddings = reader.tensor(EMBEDDINGS).float()
     rounded = rounded_values(embeddings.numpy(), assignment[EMBEDDINGS], symmetric=symmetric)
     quantised = Activations(reader, ids, torch.from_numpy(rounded))
     original = Activations(reader, ids, embeddings)
     del embeddings, rounded
+    done = 0
+    if store is not None and (state := store.load(_STATE)) is not None:
+        done = int(state["layers"])
+        for name, run in (("quantised", quantised), ("original", original)):
+            run.resume({key.partition(".")[2]: value for key, value in state.items() if key.startswith(f"{name}.")})
     with progress("calibrating", reader.config.num_hidden_layers, "layers") as advance:
-        for index in range(reader.config.num_hidden_layers):
+        advance(done)
+        for index in range(done, reader.config.num_hidden_layers):
             with torch.no_grad():
-                fitter = _LayerFitter(reader, assignment, method, symmetric)
+                fitter = _LayerFitter(f"model.layers.{index}", reader, assignment, method, symmetric)
                 run_both(quantised.layer(index), original.layer(index), fitter.matrices)
             yield fitter.found
+            if store is not None:
+                state = {"layers": np.array(index + 1)}
+                for name, run in (("quantised", quantised), ("original", original)):
+                    state |= {f"{name}.{key}": value for key, value in run.state().items()}
+                store.save(_STATE, state)
             advance(1)
 
 
 class _LayerFitter:
     """Quantises the matrices of one layer as the activations of both runs reach them."""
 
-    def __init__(self, reader: CheckpointReader, assignment: Assignment, method: Calibration, symmetric: bool) -> None:
+    def __init__(
+        self, name: str, reader: CheckpointReader, assignment: Assignment, method: Calibration, symmetric: bool
+    ) -> None:
         self._reader, self._assignment, self._symmetric = reader, assignment, symmetric
         self._awq, self._gptq = "awq" in method, "gptq" in method
-        self.found = FittedLayer()
+        self.found = FittedLayer(name)
 
     def matrices(self, step: Step, goal: Step) -> tuple[list[Tensor], list[Tensor]]:
         """A step's matrices in both runs: the quantised ones, which is what this finds, and the checkpoint's."""

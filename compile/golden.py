@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from castline.compile.fidelity import Compared, Float32, Float64, ReferenceLogits, next_token_losses
+from castline.compile.fidelity import (
+    Compared,
+    Float32,
+    Float64,
+    Guess,
+    ReferenceLogits,
+    following,
+    next_token_losses,
+    pieces,
+)
 from castline.errors import PackageError
 from castline.files import write_bytes
 
@@ -35,35 +44,42 @@ class Golden:
     next_log_probs: Float32
     """[S, L - 1]: of the tokens that follow"""
 
-    def compare(self, sequence: int, log_probs: Float64) -> Compared:
+    def compare(self, sequence: int, rows: slice, log_probs: Float64) -> Compared:
         """See `fidelity.Reference`; the divergence is over the 65 classes."""
-        chosen = self.top_ids[sequence].astype(np.int64)
-        reference = self.top_log_probs[sequence].astype(np.float64)
+        chosen = self.top_ids[sequence, rows].astype(np.int64)
+        reference = self.top_log_probs[sequence, rows].astype(np.float64)
         top = np.take_along_axis(log_probs, chosen, axis=-1)
         divergence: Float64 = (np.exp(reference) * (reference - top)).sum(axis=-1)
         if chosen.shape[-1] < log_probs.shape[-1]:
-            rest = self.rest_log_prob[sequence].astype(np.float64)
+            rest = self.rest_log_prob[sequence, rows].astype(np.float64)
             divergence += np.exp(rest) * (rest - _log_sum_of_others(log_probs, chosen))
-        losses = -self.next_log_probs[sequence].astype(np.float64)
+        losses = -self.next_log_probs[sequence, rows].astype(np.float64)
         return Compared(np.maximum(divergence, 0), chosen[:, 0], losses)
+
+    def guesses(self, sequence: int, position: int, count: int) -> tuple[Guess, ...]:
+        """See `fidelity.Reference`."""
+        ids = self.top_ids[sequence, position, :count].tolist()
+        return tuple(map(Guess, ids, self.top_log_probs[sequence, position, :count].tolist()))
 
 
 def make_golden(reference: ReferenceLogits) -> Golden:
     """Condense a reference."""
-    top_ids, top, rest, following = [], [], [], []
-    for index in range(len(reference.ids)):
-        log_probs = reference.log_probs(index)
-        chosen = _most_likely(log_probs)
-        top_ids.append(chosen)
-        top.append(np.take_along_axis(log_probs, chosen, axis=-1))
-        rest.append(_log_sum_of_others(log_probs, chosen))
-        following.append(-next_token_losses(log_probs, reference.ids[index]))
+    shape = reference.ids.shape
+    top_ids, top, rest, next_log_probs = [], [], [], []
+    for index, ids in enumerate(reference.ids):
+        for rows in pieces(reference.logits[index]):
+            log_probs = reference.log_probs(index, rows)
+            chosen = _most_likely(log_probs)
+            top_ids.append(chosen)
+            top.append(np.take_along_axis(log_probs, chosen, axis=-1))
+            rest.append(_log_sum_of_others(log_probs, chosen))
+            next_log_probs.append(-next_token_losses(log_probs, following(ids, rows)))
     return Golden(
         reference.ids.astype(np.int32),
-        np.stack(top_ids).astype(np.int32),
-        np.stack(top).astype(np.float32),
-        np.stack(rest).astype(np.float32),
-        np.stack(following).astype(np.float32),
+        np.concatenate(top_ids).astype(np.int32).reshape(*shape, -1),
+        np.concatenate(top).astype(np.float32).reshape(*shape, -1),
+        np.concatenate(rest).astype(np.float32).reshape(shape),
+        np.concatenate(next_log_probs).astype(np.float32).reshape(shape[0], -1),
     )
 
 

@@ -89,6 +89,7 @@ def _package(path: Path) -> Inspection:
         "context": manifest.generation.max_context,
         "tokenizer": manifest.tokenizer is not None,
         "backends": backends,
+        "unverified": list(manifest.unverified),
         "verified_on": f"{verification.tokens} tokens: {verification.source}",
         "castline_version": manifest.castline_version,
         "tools": manifest.tools,

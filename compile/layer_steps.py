@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from castline.compile.assignment import EMBEDDINGS, HEAD
+from castline.compile.store import Arrays
 from castline.compile.text_tokens import Ids
 from castline.model import ops
 from castline.model.checkpoint import CheckpointReader
@@ -93,6 +94,15 @@ class Activations:
         inner = torch.cat([ops.swiglu(ops.linear(x, gate), ops.linear(x, up)) for x in normed.split(_ROWS)])
         (down,) = yield Step((f"{prefix}mlp.down_proj.weight",), inner, stream)
         self._x, self._residual = ops.linear(inner, down), stream
+
+    def state(self) -> Arrays:
+        """What `resume` goes on from, after a layer."""
+        assert self._residual is not None  # a layer has been gone through
+        return {"x": self._x.numpy(), "residual": self._residual.numpy()}
+
+    def resume(self, state: Arrays) -> None:
+        """Go on where other activations of the same text were."""
+        self._x, self._residual = torch.tensor(state["x"]), torch.tensor(state["residual"])
 
     def final(self) -> Tensor:
         """What the head gets after the last layer: [tokens, hidden_size]."""

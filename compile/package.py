@@ -10,6 +10,7 @@
     TARGET/model.onnx       for a TensorRT target: the graph its engine is built from, weights beside it
     TARGET/model.engine     the engine
     verification.json       how far each backend is from the checkpoint (verify.py)
+    verification.html       the same for people (page.py)
     golden.safetensors      tokens and the checkpoint's log-probabilities, to prove it again (golden.py)
 
 A package is made in a temporary folder beside its place and renamed when it is proven. The C++ reader of the
@@ -31,6 +32,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "package.json"
 VERIFICATION = "verification.json"
 GOLDEN = "golden.safetensors"
+PAGE = "verification.html"
+PROOF_FILES = (GOLDEN, PAGE, VERIFICATION)
 
 Status = Literal["passed", "failed", "built_not_run"]
 
@@ -94,6 +97,8 @@ class Manifest(Table):
     backends: dict[str, Backend]
     provenance: Provenance
     tools: dict[str, str]
+    unverified: tuple[str, ...] = ()
+    """Backends over their bounds, packaged with --allow-unverified all the same."""
     not_reproducible: tuple[str, ...] = ()
     """Files that two builds from the same inputs may write differently."""
 

@@ -4,16 +4,24 @@
 `verify_package` runs anywhere later, against the golden log-probabilities that the package carries.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
 from castline.compile.backends import open_engine, open_measurable, stored_weights
-from castline.compile.blame import explain, layer_errors
+from castline.compile.blame import LayerError, explain, layer_errors
 from castline.compile.config import Bounds
-from castline.compile.fidelity import Fidelity, LogitsOf, Reference, ReferenceLogits, measure, rounded
+from castline.compile.fidelity import (
+    Comparison,
+    Fidelity,
+    LogitsOf,
+    Reference,
+    ReferenceLogits,
+    compare,
+    rounded,
+)
 from castline.compile.formats import TENSORRT_TARGETS, WeightFormat
 from castline.compile.golden import make_golden, read_golden, write_golden
 from castline.compile.package import (
@@ -27,10 +35,13 @@ from castline.compile.package import (
     read_manifest,
     write_manifest,
 )
+from castline.compile.reference import reference_logits
+from castline.compile.spread import Spread, spread_of
 from castline.compile.text_tokens import TextTokens
+from castline.compile.work import WorkFolder
 from castline.errors import DataError, DeviceError, PackageError, VerificationError
 from castline.files import read_json, write_json
-from castline.model.checkpoint import CheckpointReader, load_decoder
+from castline.model.checkpoint import CheckpointReader
 from castline.progress import progress
 from castline.recipe import Table
 
@@ -48,6 +59,17 @@ class BackendProof(Table):
     """Measured on the backend itself; none while its run is owed."""
     graph: Fidelity | None = None
     """TensorRT: measured in ONNX Runtime, on the graph that the engine is built from."""
+    spread: Spread | None = None
+    """Of `run`, or of `graph` while that is owed."""
+    layers: tuple[LayerError, ...] = ()
+    """What each layer's stored weights cost, in the model's order, measured when the package was made."""
+
+    @property
+    def measured(self) -> Fidelity:
+        """`run`, or `graph` while that is owed."""
+        found = self.run or self.graph
+        assert found is not None  # a proof measures one of them
+        return found
 
 
 class Verification(Table):
@@ -63,19 +85,15 @@ class Verification(Table):
     backends: dict[str, BackendProof]
 
 
-def reference_logits(reader: CheckpointReader, tokens: TextTokens) -> ReferenceLogits:
-    """The checkpoint's logits, computed by PyTorch in float32."""
-    decoder = load_decoder(reader).requires_grad_(False)
-    logits = []
-    with progress("reference", tokens.ids.size, "tokens") as advance:
-        for sequence in tokens.ids:
-            logits.append(decoder(torch.from_numpy(sequence)[None])[0].numpy())
-            advance(len(sequence))
-    return ReferenceLogits(tokens.ids, logits)
-
-
 def prove(
-    package: Path, reader: CheckpointReader, backends: dict[str, Backend], tokens: TextTokens, bounds: Bounds
+    package: Path,
+    reader: CheckpointReader,
+    backends: dict[str, Backend],
+    tokens: TextTokens,
+    bounds: Bounds,
+    *,
+    work: WorkFolder,
+    allow_unverified: bool = False,
 ) -> Verification:
     """Measure every backend of a package against its checkpoint; write verification.json and the golden file.
 
@@ -85,26 +103,22 @@ def prove(
         backends: what to measure
         tokens: over which tokens
         bounds: the highest mean KL for each weight format
+        work: keeps what is finished
+        allow_unverified: a backend over its bound is marked as failed instead
 
     Raises:
-        VerificationError: a backend is over its bound; the message has the figures and names the culprit.
+        VerificationError: a backend is over its bound, or gives no numbers; the message has the figures and names
+            the culprit.
     """
-    reference = reference_logits(reader, tokens)
-    proofs: dict[str, BackendProof] = {}
-    failures = []
-    for name, backend in backends.items():
-        bound = bounds.of(backend.weights, backend.kv)
-        found = _measured(name, open_measurable(package, name), reference)
-        if not found.mean_kl <= bound:
-            errors = layer_errors(reader, stored_weights(package, name), tokens.ids[0], reference.logits[0])
-            failures.append(f"{_over(name, backend.weights, bound, found)}; {explain(errors, found.mean_kl)}")
-        elif name in TENSORRT_TARGETS:
-            proofs[name] = BackendProof(
-                status="built_not_run", weights=backend.weights, bound=bound, run=None, graph=found
-            )
-        else:
-            proofs[name] = BackendProof(status="passed", weights=backend.weights, bound=bound, run=found)
-    if failures:
+    reference = reference_logits(reader, tokens.ids, work)
+    proofs = {
+        name: work.step(
+            f"proof-{name}", BackendProof, partial(_proof, package, name, backend, reader, reference, bounds)
+        )
+        for name, backend in backends.items()
+    }
+    failures = [_failure(name, proof) for name, proof in proofs.items() if proof.status == "failed"]
+    if failures and not allow_unverified:
         raise VerificationError("; ".join(failures) + "; nothing was shipped")
 
     golden = make_golden(reference)
@@ -120,6 +134,32 @@ def prove(
     )
     _write(package, verification)
     return verification
+
+
+def _proof(
+    package: Path,
+    name: str,
+    backend: Backend,
+    reader: CheckpointReader,
+    reference: ReferenceLogits,
+    bounds: Bounds,
+) -> BackendProof:
+    comparison = _measured(name, open_measurable(package, name), reference)
+    found, bound = comparison.fidelity, bounds.of(backend.weights, backend.kv)
+    of_engine = name in TENSORRT_TARGETS
+    passed: Status = "built_not_run" if of_engine else "passed"
+    proof = BackendProof(
+        status=passed if found.mean_kl <= bound else "failed",
+        weights=backend.weights,
+        bound=bound,
+        run=None if of_engine else found,
+        graph=found if of_engine else None,
+        spread=spread_of(comparison),
+        layers=tuple(layer_errors(reader, stored_weights(package, name), reference.ids[0])),
+    )
+    if not np.isfinite(list(found.model_dump().values())).all():
+        raise VerificationError(f"{_failure(name, proof)}; nothing was shipped")
+    return proof
 
 
 def verify_package(package: Path) -> Verification:
@@ -172,24 +212,32 @@ def read_verification(package: Path, manifest: Manifest) -> Verification:
 
 
 def _again(package: Path, name: str, file: str, proof: BackendProof, golden: Reference) -> BackendProof:
-    found = _measured(name, open_measurable(package, name), golden)
-    if not found.mean_kl <= proof.bound:
-        raise VerificationError(_over(name, proof.weights, proof.bound, found))
+    found = _within_bound(name, proof, _measured(name, open_measurable(package, name), golden))
     if name not in TENSORRT_TARGETS:
-        return proof.model_copy(update={"run": found})
+        return proof.model_copy(update={"run": found.fidelity, "spread": spread_of(found)})
+    graph = {"graph": found.fidelity}
     try:
         engine = open_engine(package, file)
     except DeviceError:
-        return proof.model_copy(update={"graph": found})
-    run = _measured(name, engine, golden)
-    if not run.mean_kl <= proof.bound:
-        raise VerificationError(_over(name, proof.weights, proof.bound, run))
-    return proof.model_copy(update={"graph": found, "run": run, "status": "passed"})
+        return proof.model_copy(update=graph | {"spread": spread_of(found)})
+    run = _within_bound(name, proof, _measured(name, engine, golden))
+    return proof.model_copy(update=graph | {"run": run.fidelity, "spread": spread_of(run), "status": "passed"})
 
 
-def _measured(name: str, backend: LogitsOf, reference: Reference) -> Fidelity:
+def _within_bound(name: str, proof: BackendProof, found: Comparison) -> Comparison:
+    if not found.fidelity.mean_kl <= proof.bound:
+        raise VerificationError(_over(name, proof.weights, proof.bound, found.fidelity))
+    return found
+
+
+def _measured(name: str, backend: LogitsOf, reference: Reference) -> Comparison:
     with progress(f"proving {name}", reference.ids.size, "tokens") as advance:
-        return measure(backend, reference, advance)
+        return compare(backend, reference, advance)
+
+
+def _failure(name: str, proof: BackendProof) -> str:
+    found = proof.measured
+    return f"{_over(name, proof.weights, proof.bound, found)}; {explain(proof.layers, found.mean_kl)}"
 
 
 def _over(name: str, weights: WeightFormat, bound: float, found: Fidelity) -> str:

@@ -85,10 +85,12 @@ def to_llama(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Te
     return result
 
 
-def from_llama(config: ModelConfig, tensor: Callable[[str], Tensor]) -> dict[str, Tensor]:
-    """The decoder's parameters, by its own names, out of a function that gives Llama's tensors."""
+def from_llama(config: ModelConfig, tensor: Callable[[str], Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """The decoder's parameters that begin with `prefix`, by its own names, out of a function that gives Llama's."""
     result: dict[str, Tensor] = {}
     for name in decoder_shapes(config):
+        if not name.startswith(prefix):
+            continue
         if name.endswith(_PACKED):
             q, k, v = (tensor(part) for part in _qkv_names(name))
             result[name] = pack_qkv(config, q, k, v)

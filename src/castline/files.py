@@ -59,9 +59,7 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Make a temporary folder beside `path`; on leaving without an error it becomes `path`.
-
-    A folder that was there is replaced: between the two renames `path` is missing, never half-written.
+    """Make a temporary folder beside `path`; on leaving without an error it becomes `path` (`replace_folder`).
 
     Raises:
         DeviceError: the disk is full or the folder cannot be written.
@@ -72,21 +70,35 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
         temporary.chmod(0o755)
         yield temporary
-        _sync_folder(temporary)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
+        replace_folder(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
     except OSError as error:
         raise os_error(error, path) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(folder: Path, path: Path) -> None:
+    """Rename a finished folder to `path`, on the same disk; what was there goes.
+
+    Between two renames `path` is missing, never half-written.
+
+    Raises:
+        DeviceError: the folder cannot be written.
+    """
+    try:
+        _sync_folder(folder)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+            path.replace(old)
+            folder.replace(path)
+            shutil.rmtree(old)
+        else:
+            folder.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise os_error(error, path) from error
 
 
 def _sync_folder(path: Path) -> None:

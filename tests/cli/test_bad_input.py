@@ -152,6 +152,14 @@ def test_a_proof_over_its_bound_ships_nothing(run: Path, tmp_path: Path, castlin
     assert result.code == 5
     assert "layer" in result.err
     assert list(tmp_path.iterdir()) == []
+    arguments = ("--target", "cpu", "--weights", "int8", "--allow-unverified", *bound)
+    result = castline("compile", run / "checkpoint", "--out", out, *arguments)
+    assert result.code == 0
+    assert "warning" in result.err
+    running = castline("run", out, "--prompt", "x", "--max-tokens", "2", "--json")
+    assert running.code == 0
+    assert "warning: this package is further from its checkpoint than its bound allows: cpu" in running.err
+    assert castline("verify", out).code == 5
 
 
 LIMITED = (
@@ -224,5 +232,5 @@ def test_ctrl_c_keeps_what_is_done(data: Path, run: Path, tmp_path: Path, stage:
     assert process.returncode == 130, err
     assert "interrupted" in err
     if stage == "compile":
-        assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.iterdir()) == [tmp_path / "out.partial"]
     assert (data / "recipe.toml").read_text() == RECIPE

@@ -18,7 +18,9 @@ from castline.compile import cpu_weights
 from castline.compile.build import build_package, dry_run
 from castline.compile.config import Bounds, CompileConfig
 from castline.compile.formats import WeightFormat
+from castline.compile.inspect import inspect_path
 from castline.compile.package import file_entries, read_manifest
+from castline.compile.verify import verify_package
 from castline.errors import CheckpointError, CompileError, RecipeError, VerificationError
 from castline.model.checkpoint import CheckpointReader, write_checkpoint
 from castline.recipe import parse
@@ -147,6 +149,23 @@ def test_force_replaces_no_other_folder(checkpoint: Path, tmp_path: Path) -> Non
     with pytest.raises(RecipeError, match="something else"):
         build_package(checkpoint, tmp_path / "thesis", FAST, force=True)
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
+
+
+def test_over_the_bound_it_is_packaged_only_where_that_is_allowed_and_says_so(checkpoint: Path, tmp_path: Path) -> None:
+    config = FAST.model_copy(update={"weights": "int8", "bounds": Bounds(int8=0)})
+    out = tmp_path / "package"
+    summary = build_package(checkpoint, out, config, allow_unverified=True)
+    manifest = read_manifest(out)
+    assert manifest.unverified == ("cpu", "onnx")
+    assert {backend.status for backend in manifest.backends.values()} == {"failed"}
+    assert summary.verification.backends["cpu"].status == "failed"
+    assert {backend["status"] for backend in inspect_path(out).facts["backends"].values()} == {"failed"}
+    assert inspect_path(out).facts["unverified"] == ["cpu", "onnx"]
+    assert build_package(checkpoint, out, config, allow_unverified=True).reused
+    with pytest.raises(VerificationError, match=r"made .* with --allow-unverified.*: cpu, onnx"):
+        build_package(checkpoint, out, config)
+    with pytest.raises(VerificationError, match=r"cpu \(int8\): expected a mean KL of at most 0"):
+        verify_package(out)
 
 
 def test_over_the_bound_nothing_is_shipped_and_the_layer_is_named(checkpoint: Path, tmp_path: Path) -> None:
@@ -329,16 +348,23 @@ def test_a_file_that_cannot_grow_is_a_device_error_and_leaves_nothing(checkpoint
     assert leftovers(tmp_path) == []
 
 
-def test_ctrl_c_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(checkpoint: Path, tmp_path: Path) -> None:
     program = "from castline.cli.main import main; main()"
     options = ["--out", str(tmp_path / "package"), "--target", "cpu,onnx", "--set", "compile.verify_tokens=20000"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "compile", str(checkpoint), *options], stderr=subprocess.PIPE, text=True
-    )
-    while process.poll() is None and not list(tmp_path.glob(".package.*/cpu/weights.safetensors")):
+    command = [sys.executable, "-c", program, "compile", str(checkpoint), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "package.partial/steps/built-cpu.json").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130, stderr
-    assert "interrupted" in stderr
-    assert leftovers(tmp_path) == []
+    kept = tmp_path / "package.partial"
+    assert stderr == f"interrupted: what is finished is kept in {kept}; run the same command again to go on\n"
+    assert leftovers(tmp_path) == ["package.partial"]
+
+    resumed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"going on with the unfinished work in {kept}: built-cpu" in resumed.stderr
+    assert leftovers(tmp_path) == ["package"]
+    fresh = CompileConfig(targets=("cpu", "onnx"), verify_tokens=20000)
+    assert build_package(checkpoint, tmp_path / "fresh", fresh).manifest == read_manifest(tmp_path / "package")
