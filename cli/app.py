@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import castline
-from castline.cli import chat, corpus, doctor, engine, export, importing, init, inspect, train
+from castline.cli import chat, corpus, doctor, engine, export, importing, init, inspect, pack, train
 from castline.cli import compile as compile_commands
 from castline.cli.guard import guarded
 
@@ -29,6 +29,8 @@ app.command("init")(guarded(init.init_command))
 app.command("compile")(guarded(compile_commands.compile_command))
 app.command("verify")(guarded(compile_commands.verify_command))
 app.command("rebuild")(guarded(compile_commands.rebuild_command))
+app.command("pack")(guarded(pack.pack_command))
+app.command("unpack")(guarded(pack.unpack_command))
 app.command("export")(guarded(export.export_command))
 app.command("inspect")(guarded(inspect.inspect_command))
 app.command("run")(guarded(engine.run_command))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def compile_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint: a Hugging Face folder.")],
-    out: Annotated[Path, typer.Option(help="The package folder to write.")],
+    out: Annotated[Path, typer.Option(help="The package to write: a folder, or one file named NAME.castline.")],
     weights: Annotated[str | None, typer.Option(metavar="f32|f16|bf16|int8|int4|fp8", help="Default: f32.")] = None,
     block: Annotated[int | None, typer.Option(metavar="32|64|128", help="Block size of int4.")] = None,
     embeddings: Annotated[str | None, typer.Option(metavar="FORMAT", help="Of the embedding table.")] = None,
@@ -106,12 +106,14 @@ def compile_command(
 
 
 def verify_command(
-    package: Annotated[Path, typer.Argument(help="A package folder.")], json_output: JsonOption = False
+    package: Annotated[Path, typer.Argument(help="A package: a folder or one file.")], json_output: JsonOption = False
 ) -> None:
     """Prove a package again on this machine: its files and every backend that can run here."""
+    from castline.compile.one_file import as_folder
     from castline.compile.verify import verify_package
 
-    verification = verify_package(package)
+    with as_folder(package) as folder:
+        verification = verify_package(folder)
     if json_output:
         print_json({"package": str(package), "verification": verification.model_dump(mode="json")})
         return

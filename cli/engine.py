@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from castline._C import Engine
 
 Backend = Literal["auto", "cpu", "tensorrt"]
-PackageArgument = Annotated[Path, typer.Argument(help="A package folder, as `castline compile` writes it.")]
+PackageArgument = Annotated[
+    Path, typer.Argument(help="A package, as `castline compile` writes it: a folder or one file.")
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")]
 BackendOption = Annotated[Backend, typer.Option(help="auto: the best that this machine has.")]
 

@@ -96,7 +96,7 @@ def build_package(
 
     Args:
         checkpoint: a Hugging Face folder
-        out: the package's folder
+        out: the package's folder, or its one file where the name ends in `.castline`
         config: what to build
         force: replace a package made from other inputs, and discard another call's unfinished work
         allow_unverified: make a package also of what is too far from the checkpoint; it says so

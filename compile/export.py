@@ -13,6 +13,7 @@ from torch import Tensor
 from castline import __version__
 from castline.compile.backends import CPU_WEIGHTS
 from castline.compile.cpu_weights import read_cpu_weights
+from castline.compile.one_file import as_folder
 from castline.compile.package import MANIFEST, check_files, is_package, read_manifest
 from castline.compile.provenance import checkpoint_sha256
 from castline.errors import CheckpointError, PackageError, RecipeError
@@ -116,7 +117,8 @@ def plan_export(source: Path, out: Path, request: Request) -> ExportSummary:
     Raises:
         As `export`, but for what only reading the tensors tells.
     """
-    return _summary(_open(source), out, request)
+    with as_folder(source) as folder:
+        return _summary(_open(folder), out, request)
 
 
 def export(source: Path, out: Path, request: Request, *, force: bool = False) -> ExportSummary:
@@ -135,7 +137,11 @@ def export(source: Path, out: Path, request: Request, *, force: bool = False) ->
         RecipeError: `out` holds something else.
         DeviceError: no room on the disk, or `out` cannot be written.
     """
-    opened = _open(source)
+    with as_folder(source) as folder:
+        return _export(_open(folder), source.absolute().name, out, request, force=force)
+
+
+def _export(opened: _Source, name: str, out: Path, request: Request, *, force: bool) -> ExportSummary:
     summary = _summary(opened, out, request)
     made = {**opened.identity, "format": request.format, "dtype": summary.dtype, "layout": request.layout}
     if _is_there(out, request.format, made, force=force):
@@ -160,7 +166,7 @@ def export(source: Path, out: Path, request: Request, *, force: bool = False) ->
                 opened.tokenizer,
                 provenance,
                 dtype=_gguf_type(summary.dtype),
-                name=source.absolute().name,
+                name=name,
                 advance=advance,
             )
     return summary

@@ -48,10 +48,10 @@ def inspect_path(path: Path) -> Inspection:
     Raises:
         DataError: there is nothing, it is damaged, or nothing that castline knows.
     """
-    if path.is_file():
-        return _gguf(path)
     if is_package(path):
         return _package(path)
+    if path.is_file():
+        return _gguf(path)
     if (path / "config.json").is_file():
         return _checkpoint(path)
     if (path / "run.json").is_file():

@@ -1,4 +1,4 @@
-"""The engine package on disk: a folder with a manifest that names every file and its hash.
+"""The engine package on disk: a folder (or the same as one file, one_file.py) whose manifest names every file.
 
     package.json            the manifest (`Manifest` below), written last
     tokenizer.json          Hugging Face format; missing where the checkpoint has none
@@ -17,14 +17,16 @@ A package is made in a temporary folder beside its place and renamed when it is 
 same manifest is csrc/runtime/.
 """
 
+import json
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import ValidationError, field_validator
 
 from castline.compile.formats import CacheFormat, WeightFormat
-from castline.errors import DataError, PackageError, RecipeError
-from castline.files import read_json, sha256_file, write_json
+from castline.compile.one_file import SUFFIX, is_one_file, members, read_member, sha256_member
+from castline.errors import PackageError, RecipeError
+from castline.files import sha256_file, write_json
 from castline.model.config import ModelConfig
 from castline.recipe import Table
 
@@ -131,14 +133,47 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(size=path.stat().st_size, sha256=sha256_file(path))
 
 
+def package_files(package: Path) -> list[str]:
+    """The files of a package folder as one file holds them: the manifest first."""
+    return [MANIFEST, *read_manifest(package).files]
+
+
 def write_manifest(package: Path, manifest: Manifest) -> None:
     """Write package.json."""
     write_json(package / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def is_package(path: Path) -> bool:
-    """Whether a folder looks like a package."""
-    return (path / MANIFEST).is_file()
+    """Whether a folder or file looks like a package."""
+    return (path / MANIFEST).is_file() or is_one_file(path)
+
+
+def read_file(package: Path, name: str) -> bytes:
+    """A file of a package, which may be one file itself.
+
+    Raises:
+        PackageError: it is missing, or cannot be read.
+    """
+    if is_one_file(package):
+        return read_member(package, name)
+    try:
+        return (package / name).read_bytes()
+    except FileNotFoundError:
+        raise PackageError(f"expected the file {package / name}, but it does not exist") from None
+    except OSError as error:
+        raise PackageError(f"cannot read {package / name}: {error.strerror}") from error
+
+
+def read_json_file(package: Path, name: str) -> Any:
+    """A JSON file of a package.
+
+    Raises:
+        PackageError: it is missing, or not JSON.
+    """
+    try:
+        return json.loads(read_file(package, name))
+    except ValueError as error:
+        raise PackageError(f"expected JSON in {package / name}, but found: {error}") from None
 
 
 def read_manifest(package: Path) -> Manifest:
@@ -148,8 +183,8 @@ def read_manifest(package: Path) -> Manifest:
         PackageError: there is none, it is damaged, or its schema is newer than this castline.
     """
     try:
-        values = read_json(package / MANIFEST)
-    except DataError as error:
+        values = read_json_file(package, MANIFEST)
+    except PackageError as error:
         raise PackageError(f"{package} is no readable package: {error}") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if not isinstance(version, int):
@@ -173,6 +208,9 @@ def check_files(package: Path, manifest: Manifest) -> None:
     Raises:
         PackageError: a file is missing or changed; it is named.
     """
+    if is_one_file(package):
+        _check_members(package, manifest)
+        return
     for name, entry in manifest.files.items():
         path = package / name
         if not path.is_file():
@@ -184,13 +222,32 @@ def check_files(package: Path, manifest: Manifest) -> None:
             raise PackageError(f"{path}: its SHA-256 is not the manifest's; the file was changed")
 
 
+def _check_members(package: Path, manifest: Manifest) -> None:
+    found = members(package)
+    for name, entry in manifest.files.items():
+        if name not in found:
+            raise PackageError(f"{package}: {name} is missing; copy the package again or compile it again")
+        if found[name].size != entry.size:
+            raise PackageError(
+                f"{package}: expected {entry.size} bytes of {name}, but found {found[name].size}; the file was changed"
+            )
+        if sha256_member(package, found[name]) != entry.sha256:
+            raise PackageError(f"{package}: the SHA-256 of {name} is not the manifest's; the file was changed")
+    if extra := sorted(found.keys() - manifest.files.keys() - {MANIFEST}):
+        raise PackageError(f"{package}: expected only the files that {MANIFEST} lists, but found {extra[0]}")
+
+
 def check_replaceable(out: Path) -> None:
-    """Refuse to put a package where something else is.
+    """Refuse to put a package where something else is: a folder, or one file where the name ends in `.castline`.
 
     Raises:
-        RecipeError: `out` is a file, or a folder that is neither empty nor a package.
+        RecipeError: `out` is something else than a package of its kind, and no empty folder.
     """
-    if out.is_dir() and (is_package(out) or not any(out.iterdir())):
+    one_file = out.suffix == SUFFIX
+    if not one_file and out.is_dir() and (is_package(out) or not any(out.iterdir())):
+        return
+    if one_file and is_one_file(out):
         return
     if out.exists():
-        raise RecipeError(f"--out {out}: expected a new folder or a package to replace, but found something else")
+        kind = "file" if one_file else "folder"
+        raise RecipeError(f"--out {out}: expected a new {kind} or a package to replace, but found something else")

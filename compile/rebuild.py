@@ -12,6 +12,7 @@ from pathlib import Path
 from castline._C import examine_tensorrt
 from castline.compile.backends import graph_path
 from castline.compile.formats import TENSORRT_TARGETS, Target, parse_format
+from castline.compile.one_file import is_one_file
 from castline.compile.package import (
     VERIFICATION,
     Backend,
@@ -64,6 +65,8 @@ def rebuild_engines(
         DeviceError: a library is missing; or no GPU is here, and no capability is named.
         RecipeError: `out` holds something else.
     """
+    if is_one_file(package):
+        raise PackageError(f"{package}: expected a package folder to rebuild in, but it is one file; unpack it first")
     manifest = read_manifest(package)
     check_files(package, manifest)
     recorded = read_verification(package, manifest)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from castline._C import Engine, Tokenizer
-from castline.compile.package import check_files, is_package, read_manifest
+from castline.compile.one_file import is_one_file
+from castline.compile.package import check_files, is_package, read_file, read_manifest
 from castline.errors import DataError
 from castline.files import read_json
 
@@ -127,10 +128,10 @@ def _limits(model: Path, package: bool) -> tuple[int, int]:
 
 
 def _encode(model: Path, text: str) -> list[int]:
-    path = model / "tokenizer.json"
-    if not path.is_file():
+    here = read_manifest(model).tokenizer is not None if is_one_file(model) else (model / "tokenizer.json").is_file()
+    if not here:
         raise DataError(f"{model} has no tokenizer.json, so it scores token ids only: --ids FILE")
-    return [int(i) for i in Tokenizer(path).encode(text, add_special=True)]
+    return [int(i) for i in Tokenizer.from_json(read_file(model, "tokenizer.json")).encode(text, add_special=True)]
 
 
 def _package_rows(engine: Engine, sequences: list[list[int]]) -> list[list[float | None]]:

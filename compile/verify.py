@@ -32,6 +32,7 @@ from castline.compile.package import (
     Status,
     check_files,
     file_entry,
+    read_json_file,
     read_manifest,
     write_manifest,
 )
@@ -40,7 +41,7 @@ from castline.compile.spread import Spread, spread_of
 from castline.compile.text_tokens import TextTokens
 from castline.compile.work import WorkFolder
 from castline.errors import DataError, DeviceError, PackageError, VerificationError
-from castline.files import read_json, write_json
+from castline.files import write_json
 from castline.model.checkpoint import CheckpointReader
 from castline.progress import progress
 from castline.recipe import Table
@@ -200,7 +201,7 @@ def read_verification(package: Path, manifest: Manifest) -> Verification:
         PackageError: it is missing or damaged, or speaks of other backends than the manifest.
     """
     try:
-        verification = Verification.model_validate(read_json(package / VERIFICATION))
+        verification = Verification.model_validate(read_json_file(package, VERIFICATION))
     except (DataError, ValidationError) as error:
         raise PackageError(f"{package / VERIFICATION} is damaged: {error}") from None
     if verification.backends.keys() != manifest.backends.keys():

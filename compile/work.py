@@ -20,6 +20,8 @@ import numpy as np
 from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save
 
+from castline.compile.one_file import SUFFIX, write_one_file
+from castline.compile.package import package_files
 from castline.compile.store import Arrays
 from castline.errors import CastlineError, CompileError, RecipeError
 from castline.files import os_error, read_json, replace_folder, write_bytes, write_json
@@ -103,8 +105,11 @@ class WorkFolder:
         return steps + ([f"{kept} groups of arrays"] if kept else [])
 
     def publish(self) -> None:
-        """Put the package in its place, replacing what is there."""
-        replace_folder(self.package, self._out)
+        """Put the package in its place, replacing what is there; as one file where the name ends in `.castline`."""
+        if self._out.suffix == SUFFIX:
+            write_one_file(self.package, package_files(self.package), self._out, lambda _: None)
+        else:
+            replace_folder(self.package, self._out)
 
     def sweep(self) -> None:
         """Delete what a build left that was killed after its package was in place."""

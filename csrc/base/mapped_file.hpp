@@ -13,6 +13,9 @@ class MappedFile {
   MappedFile() = default;
   /// Maps the whole file. Throws a device error when it cannot be opened or mapped.
   explicit MappedFile(const std::string& path);
+  /// Maps `size` bytes from `offset` on, which keep their alignment up to that of a page. A device error
+  /// where the file ends before.
+  MappedFile(const std::string& path, std::size_t offset, std::size_t size);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   MappedFile(const MappedFile&) = delete;
@@ -24,8 +27,11 @@ class MappedFile {
   std::size_t size() const { return size_; }
 
  private:
+  void map(const std::string& path, std::size_t offset, std::size_t size, bool whole);
+
   void* data_ = nullptr;
   std::size_t size_ = 0;
+  std::size_t before_ = 0;  // mapped bytes before data_: a mapping begins at a page
 };
 
 }  // namespace castline

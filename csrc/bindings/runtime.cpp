@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/mapped_file.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/ids.hpp"
 #include "kernels/cpu_features.hpp"
+#include "runtime/archive.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/tensorrt/backend.hpp"
 
@@ -90,6 +92,18 @@ py::dict info(const Engine& engine) {
   return info;
 }
 
+py::list archive_members(const std::filesystem::path& path) {
+  const std::vector<ArchiveMember> members = with_package_errors([&] {
+    const MappedFile file(path.string());
+    return read_archive(file.bytes(), path.string());
+  });
+  py::list found;
+  for (const ArchiveMember& member : members) {
+    found.append(py::make_tuple(member.name, member.offset, member.size, member.crc32));
+  }
+  return found;
+}
+
 py::dict examine_tensorrt(const std::string& search) {
   const tensorrt::Machine machine = [&] {
     const py::gil_scoped_release release;
@@ -161,6 +175,9 @@ void bind_runtime(py::module_& m) {
         return names;
       },
       "The instruction sets that the kernels can use on this machine, lowest first.");
+
+  m.def("archive_members", &archive_members, py::arg("path"),
+        "The members of a package in one file: [(name, offset, size, crc32)], in the order of the file.");
 
   m.def("examine_tensorrt", &examine_tensorrt, py::arg("search"),
         "What this build and this machine have of what running TensorRT engines takes.");

@@ -317,8 +317,8 @@ class CpuSequence final : public Sequence {
 CpuBackend::CpuBackend(const Package& package, int threads)
     : config_(package.model()),
       cache_format_(package.cache_format()),
-      file_(package.path(kCpuWeights, "the CPU backend")),
-      weights_(Safetensors(file_.bytes(), package.folder() + "/" + kCpuWeights), config_),
+      file_(package.map(kCpuWeights, "the CPU backend")),
+      weights_(Safetensors(file_.bytes(), package.location() + "/" + kCpuWeights), config_),
       level_(kernels::cpu_level()),
       kernels_(kernels::decoder_kernels(level_)),
       pool_(threads) {}

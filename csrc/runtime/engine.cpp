@@ -58,7 +58,7 @@ std::string_view name_of(FinishReason reason) {
   return "unknown";
 }
 
-Engine::Engine(const std::string& folder, const EngineOptions& options) : package_(folder) {
+Engine::Engine(const std::string& path, const EngineOptions& options) : package_(path) {
   if (options.threads < 0) {
     throw_usage("[engine] expected a number of threads of 0 or more, but got " +
                 std::to_string(options.threads));
@@ -68,7 +68,7 @@ Engine::Engine(const std::string& folder, const EngineOptions& options) : packag
   }
   if (package_.has("tokenizer.json")) {
     tokenizer_ = std::make_shared<const Tokenizer>(
-        Tokenizer::from_file(package_.path("tokenizer.json", "the tokenizer")));
+        Tokenizer::from_json(package_.map("tokenizer.json", "the tokenizer").text()));
   }
   backend_ = open_backend(package_, options, note_);
 }
@@ -92,7 +92,7 @@ std::unique_ptr<Backend> Engine::open_backend(const Package& package, const Engi
 
 const Tokenizer& Engine::require_tokenizer() const {
   if (!tokenizer_) {
-    throw_usage("[tokenizer] expected a package with a tokenizer, but " + package_.folder() +
+    throw_usage("[tokenizer] expected a package with a tokenizer, but " + package_.location() +
                 " has none; work with token ids");
   }
   return *tokenizer_;

@@ -58,9 +58,9 @@ struct GenerateResult {
 /// Calls from several threads take turns; a call from inside its own callback is a usage error.
 class Engine {
  public:
-  /// Opens the package in `folder`. Throws a data error for a damaged one, a device error where the backend
-  /// asked for cannot run here.
-  Engine(const std::string& folder, const EngineOptions& options);
+  /// Opens the package at `path`, a folder or one file. Throws a data error for a damaged one, a device error
+  /// where the backend asked for cannot run here.
+  Engine(const std::string& path, const EngineOptions& options);
 
   const Package& package() const { return package_; }
   BackendInfo backend_info() const { return backend_->info(); }

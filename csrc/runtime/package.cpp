@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "base/crc32.hpp"
 #include "base/error.hpp"
-#include "base/mapped_file.hpp"
 #include "base/sha256.hpp"
 
 namespace castline {
@@ -14,12 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A manifest may only name files inside its folder.
-bool stays_inside(const std::string& relative) {
-  const fs::path path(relative);
-  if (relative.empty() || path.is_absolute() || relative.find('\0') != std::string::npos) return false;
-  return std::none_of(path.begin(), path.end(), [](const fs::path& part) { return part == ".."; });
-}
+constexpr const char* kManifest = "package.json";
+constexpr std::string_view kArchiveMagic = "PK\x03\x04";
 
 std::uint32_t token_id(const json::Value& value, std::size_t vocab_size, const std::string& where) {
   const std::int64_t id = value.as_integer(where);
@@ -76,32 +73,13 @@ std::vector<PackageEngine> read_engines(const json::Value& manifest, const std::
   return engines;
 }
 
-void check_size(const std::string& folder, const PackageFile& file) {
-  std::error_code code;
-  const std::uintmax_t size = fs::file_size(fs::path(folder) / file.path, code);
-  if (code) {
-    throw_data("[package] expected the file " + file.path + ", which package.json lists, in " + folder +
-               ", but got: " + code.message());
-  }
-  if (size != file.size) {
-    throw_data("[package] expected " + file.path + " to have " + std::to_string(file.size) +
-               " bytes as package.json says, but it has " + std::to_string(size) + " (in " + folder +
-               "); the package is damaged, compile or copy it again");
-  }
-}
-
 }  // namespace
 
 std::string_view name_of(CacheFormat format) { return format == CacheFormat::f32 ? "f32" : "int8"; }
 
-Package::Package(const std::string& folder) : folder_(folder) {
-  const std::string where = (fs::path(folder) / "package.json").string();
-  std::error_code code;
-  if (!fs::is_regular_file(where, code)) {
-    throw_data("[package] expected a package, a folder with package.json, at " + folder +
-               ", but there is none; `castline compile` makes one");
-  }
-  const MappedFile file(where);
+Package::Package(const std::string& path) : location_(path) {
+  const std::string where = (fs::path(path) / kManifest).string();
+  const MappedFile file = open_manifest();
   const json::Value manifest = json::parse(file.text(), where);
   const std::int64_t schema = manifest.at("schema_version", where).as_integer(where + ": schema_version");
   if (schema > kPackageSchema) {
@@ -133,31 +111,97 @@ Package::Package(const std::string& folder) : folder_(folder) {
   cache_format_ = read_cache_format(generation, at);
   files_ = read_files(manifest, where);
   engines_ = read_engines(manifest, where);
-  for (const PackageFile& listed : files_) check_size(folder_, listed);
+  for (const PackageFile& listed : files_) check_size(listed);
+  if (!members_) return;
+  for (const ArchiveMember& member : *members_) {
+    if (member.name != kManifest && !has(member.name)) {
+      throw_data("[package] expected only the files that package.json lists in " + location_ + ", but got " +
+                 member.name);
+    }
+  }
 }
 
 bool Package::has(const std::string& relative) const {
   return std::any_of(files_.begin(), files_.end(), [&](const PackageFile& f) { return f.path == relative; });
 }
 
-std::string Package::path(const std::string& relative, const std::string& purpose) const {
+MappedFile Package::map(const std::string& relative, const std::string& purpose) const {
   if (!has(relative)) {
-    throw_data("[package] expected " + relative + " for " + purpose + ", but package.json in " + folder_ +
+    throw_data("[package] expected " + relative + " for " + purpose + ", but package.json in " + location_ +
                " lists no such file");
   }
-  return (fs::path(folder_) / relative).string();
+  return map_file(relative);
 }
 
 void Package::verify() const {
   for (const PackageFile& file : files_) {
-    check_size(folder_, file);
-    const MappedFile mapped((fs::path(folder_) / file.path).string());
-    const std::string found = sha256_hex(mapped.bytes());
+    check_size(file);
+    const std::string found = sha256_hex(map_file(file.path).bytes());
     if (found != file.sha256) {
       throw_data("[package] expected " + file.path + " to have the SHA-256 " + file.sha256 +
-                 " that package.json gives, but it has " + found + " (in " + folder_ +
+                 " that package.json gives, but it has " + found + " (in " + location_ +
                  "); a byte has changed, compile or copy the package again");
     }
+  }
+}
+
+MappedFile Package::open_manifest() {
+  std::error_code code;
+  const bool one_file = fs::is_regular_file(location_, code);
+  if (one_file) {
+    const MappedFile whole(location_);
+    if (whole.text().starts_with(kArchiveMagic)) members_ = read_archive(whole.bytes(), location_);
+  }
+  if ((one_file && !members_) || !size_of(kManifest)) {
+    throw_data("[package] expected a package, one file or a folder with package.json, at " + location_ +
+               ", but there is none; `castline compile` makes one");
+  }
+  MappedFile manifest = map_file(kManifest);
+  if (members_) {
+    const auto named = [](const ArchiveMember& member) { return member.name == kManifest; };
+    if (crc32(manifest.bytes()) != std::find_if(members_->begin(), members_->end(), named)->crc32) {
+      throw_data("[package] expected package.json in " + location_ +
+                 " to have the checksum of its entry, but it has another; the file was changed");
+    }
+  }
+  return manifest;
+}
+
+std::optional<std::uint64_t> Package::size_of(const std::string& relative) const {
+  if (members_) {
+    for (const ArchiveMember& member : *members_) {
+      if (member.name == relative) return member.size;
+    }
+    return std::nullopt;
+  }
+  std::error_code code;
+  const fs::path path = fs::path(location_) / relative;
+  if (!fs::is_regular_file(path, code)) return std::nullopt;
+  const std::uintmax_t size = fs::file_size(path, code);
+  if (code) return std::nullopt;
+  return size;
+}
+
+MappedFile Package::map_file(const std::string& relative) const {
+  if (!members_) return MappedFile((fs::path(location_) / relative).string());
+  for (const ArchiveMember& member : *members_) {
+    if (member.name == relative) {
+      return {location_, static_cast<std::size_t>(member.offset), static_cast<std::size_t>(member.size)};
+    }
+  }
+  throw_data("[package] expected the file " + relative + " in " + location_ + ", but it is missing");
+}
+
+void Package::check_size(const PackageFile& file) const {
+  const std::optional<std::uint64_t> size = size_of(file.path);
+  if (!size) {
+    throw_data("[package] expected the file " + file.path + ", which package.json lists, in " + location_ +
+               ", but it is missing");
+  }
+  if (*size != file.size) {
+    throw_data("[package] expected " + file.path + " to have " + std::to_string(file.size) +
+               " bytes as package.json says, but it has " + std::to_string(*size) + " (in " + location_ +
+               "); the package is damaged, compile or copy it again");
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/crc32.hpp"
 #include "base/error.hpp"
 #include "base/json.hpp"
 #include "base/parallel.hpp"
@@ -34,6 +35,12 @@ void test_json() {
   CHECK_THROWS(json::parse(std::string(100000, '['), "t"), "256 levels");
   CHECK_THROWS(v.at("missing", "file.json"), "'missing'");
   CHECK_THROWS(v.at("a", "file.json").as_string("file.json"), "expected a string");
+}
+
+void test_crc32() {
+  // The check value of the catalogue of parametrised CRC algorithms.
+  CHECK(castline::crc32(std::as_bytes(std::span("123456789", 9))) == 0xCBF43926U);
+  CHECK(castline::crc32({}) == 0);
 }
 
 void test_sha256() {
@@ -74,6 +81,7 @@ void test_parallel() {
 
 int main() {
   test_json();
+  test_crc32();
   test_sha256();
   test_parallel();
   return castline::test::finish();

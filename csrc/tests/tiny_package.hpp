@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/crc32.hpp"
 #include "base/sha256.hpp"
 
 namespace castline::test {
@@ -105,6 +106,53 @@ inline std::string tiny_manifest(
   return R"({"schema_version": 1, "castline_version": "0.1.0", "model": )" + model + R"(, "generation": )" +
          generation + R"(, "files": {"cpu/weights.safetensors": {"size": )" + std::to_string(weights.size()) +
          R"(, "sha256": ")" + hash + R"("}}, "backends": {"cpu": {"weights": "f32", "status": "passed"}}})";
+}
+
+/// These files as one: a zip archive of stored members, their data at multiples of 4096.
+inline std::string tiny_archive(const std::vector<std::pair<std::string, std::string>>& files) {
+  std::string out;
+  std::string directory;
+  const auto put = [](std::string& to, std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> (8 * i));
+  };
+  for (const auto& [name, content] : files) {
+    const std::uint64_t header = out.size();
+    const std::size_t unpadded = out.size() + 30 + name.size() + 4;
+    const std::size_t gap = (4096 - unpadded % 4096) % 4096;
+    const std::uint32_t crc = crc32(std::as_bytes(std::span(content)));
+    const auto common = [&](std::string& to, std::size_t extra) {
+      put(to, 20, 2);  // version needed
+      put(to, 0, 4);   // flags, method: stored
+      put(to, 0, 4);   // time, date
+      put(to, crc, 4);
+      put(to, content.size(), 4);
+      put(to, content.size(), 4);
+      put(to, name.size(), 2);
+      put(to, extra, 2);
+    };
+    put(out, 0x04034B50, 4);
+    common(out, 4 + gap);
+    out += name;
+    put(out, 0xD935, 2);
+    put(out, gap, 2);
+    out += std::string(gap, '\0') + content;
+    put(directory, 0x02014B50, 4);
+    put(directory, 20, 2);
+    common(directory, 0);
+    put(directory, 0, 10);  // comment, part, attributes
+    put(directory, header, 4);
+    directory += name;
+  }
+  const std::uint64_t begin = out.size();
+  out += directory;
+  put(out, 0x06054B50, 4);
+  put(out, 0, 4);
+  put(out, files.size(), 2);
+  put(out, files.size(), 2);
+  put(out, directory.size(), 4);
+  put(out, begin, 4);
+  put(out, 0, 2);
+  return out;
 }
 
 /// A folder of its own under the system's temporary one, removed at the end.

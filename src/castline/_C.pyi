@@ -268,6 +268,12 @@ class GenerateResult:
     @property
     def decode_seconds(self) -> float: ...
 
+def archive_members(path: str | os.PathLike[str]) -> list[tuple[str, int, int, int]]:
+    """The members of a package in one file: (name, offset of the data, size, CRC-32), in the order of the file.
+
+    Raises PackageError for a file that is no such archive, or damaged.
+    """
+
 class Engine:
     """A package opened for running (csrc/include/castline/castline.h).
 

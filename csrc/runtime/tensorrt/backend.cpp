@@ -64,8 +64,8 @@ const PackageEngine& choose_engine(const Package& package, const std::string& co
   const auto found = std::find_if(engines.begin(), engines.end(), suits);
   if (found == engines.end()) {
     throw_device("[tensorrt] expected an engine for compute capability " + compute_capability + " in " +
-                 package.folder() + ", but it has " + what_there_is(package) +
-                 "; build one with `castline rebuild " + package.folder() + " --compute-capability " +
+                 package.location() + ", but it has " + what_there_is(package) +
+                 "; build one with `castline rebuild " + package.location() + " --compute-capability " +
                  compute_capability + "`");
   }
   return *found;
@@ -73,7 +73,7 @@ const PackageEngine& choose_engine(const Package& package, const std::string& co
 
 std::unique_ptr<Backend> open_backend(const Package& package, const std::string& search) {
   if (package.engines().empty()) {
-    throw_device("[tensorrt] expected a package with a TensorRT engine, but " + package.folder() +
+    throw_device("[tensorrt] expected a package with a TensorRT engine, but " + package.location() +
                  " has none; build one with `castline compile ... --target tensorrt-rtx`");
   }
   if (const std::string reason = left_out(); !reason.empty()) throw_device(reason);
@@ -81,7 +81,7 @@ std::unique_ptr<Backend> open_backend(const Package& package, const std::string&
   const PackageEngine& chosen = choose_engine(package, device->compute_capability());
   std::unique_ptr<Library> library = open_library(chosen.library, search);
 
-  const MappedFile file(package.path(chosen.path, "the TensorRT backend"));
+  const MappedFile file = package.map(chosen.path, "the TensorRT backend");
   const std::string processor = device->name() + " (compute capability " + device->compute_capability() + ")";
   std::unique_ptr<LoadedEngine> engine;
   try {
@@ -91,7 +91,7 @@ std::unique_ptr<Backend> open_backend(const Package& package, const std::string&
     throw_device(std::string(error.what()) + "\n  " + chosen.path + " was built by " + chosen.library + " " +
                  chosen.version + " for " + joined(chosen.compute_capabilities) + ", and is to run on " +
                  processor + " with a driver for CUDA " + device->driver_version() +
-                 "; build it again on this machine: `castline rebuild " + package.folder() + "`");
+                 "; build it again on this machine: `castline rebuild " + package.location() + "`");
   }
   const Expected expected = {.vocab_size = package.model().vocab_size,
                              .layers = package.model().num_hidden_layers,
