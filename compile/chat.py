@@ -11,7 +11,7 @@ from typing import Any
 
 from castline import _C
 from castline.compile.chat_template import compile_chat_template
-from castline.compile.package import check_files, read_manifest
+from castline.compile.package import check_files, read_file, read_json_file, read_manifest
 from castline.errors import CompileError, DataError, PackageError
 from castline.files import read_json, write_json
 
@@ -59,13 +59,13 @@ class Chat:
                 f"{package} has no chat template: its checkpoint came without one, so there is no telling how this "
                 "model expects a conversation; continue plain text with `castline run`"
             )
-        path = package / manifest.chat_template
-        values = read_json(path)
+        where = str(package / manifest.chat_template)
+        values = read_json_file(package, manifest.chat_template)
         if not isinstance(values, dict):
-            raise PackageError(f"{path}: expected a compiled chat template")
+            raise PackageError(f"{where}: expected a compiled chat template")
         self._context: dict[str, Any] = values.get("context", {})
-        self._template = _C.ChatTemplate(path.read_text(), str(path))
-        self._tokenizer = _C.Tokenizer(package / manifest.tokenizer)
+        self._template = _C.ChatTemplate(read_file(package, manifest.chat_template).decode(), where)
+        self._tokenizer = _C.Tokenizer.from_json(read_file(package, manifest.tokenizer))
 
     def render(self, messages: Sequence[Message], **more: Any) -> str:
         """The prompt's text, ready for the assistant's answer; `more` is what else the template takes (`tools`).

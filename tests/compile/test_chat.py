@@ -18,6 +18,7 @@ from castline.compile.build import build_package
 from castline.compile.chat import Chat
 from castline.compile.chat_template import compile_chat_template
 from castline.compile.config import CompileConfig
+from castline.compile.pack import pack
 from castline.errors import CompileError, DataError
 
 from .conftest import random_llama, write_tokenizer
@@ -176,11 +177,13 @@ def test_a_package_renders_what_its_checkpoint_would(tmp_path: Path) -> None:
     package = build_package(checkpoint, tmp_path / "package", CompileConfig(targets=("cpu",), verify_tokens=64))
     assert package.manifest.chat_template == "chat_template.json"
     chat = Chat(tmp_path / "package")
+    pack(tmp_path / "package", tmp_path / "package.castline")
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
     wanted = expected(
         TEMPLATES["alternating"], messages=messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=True
     )
     assert chat.render(messages) == wanted
+    assert Chat(tmp_path / "package.castline").prompt_ids(messages) == chat.prompt_ids(messages)
     assert bytes(_C.Tokenizer(checkpoint / "tokenizer.json").decode(chat.prompt_ids(messages))).decode() == wanted
     with pytest.raises(DataError, match="Roles must alternate"):
         chat.render(messages[1:])
