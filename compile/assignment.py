@@ -48,11 +48,7 @@ class Assignment:
         return dict(Counter(str(stored) for name, stored in self.formats.items() if role(name) is not None))
 
     def for_target(self, target: Target) -> "Assignment":
-        """What a target makes of it.
-
-        Raises:
-            CompileError: there is a format it does not take.
-        """
+        """What a target makes of it."""
         main = stored_format(TensorFormat(self.main), "layer", target).kind
         formats = {
             name: stored_format(wanted, kind, target) if (kind := role(name)) is not None else wanted

@@ -2,8 +2,6 @@
 
 from typing import Literal, NamedTuple, get_args
 
-from castline.errors import CompileError
-
 WeightFormat = Literal["f32", "f16", "bf16", "int8", "int4", "fp8"]
 Target = Literal["cpu", "onnx", "onnxruntime", "tensorrt-rtx", "tensorrt"]
 CacheFormat = Literal["f32", "int8"]
@@ -19,13 +17,14 @@ FLOATS: tuple[WeightFormat, ...] = ("f32", "f16", "bf16")
 
 # The format a target stores a layer's matrix in when the one on the left is asked for. TensorRT computes in
 # 16 bits (its fp32 attention builds only decomposed), so f32 becomes f16 there, and the package records it.
+# Processors have no fp8: int8 is as small.
 _STORED: dict[WeightFormat, dict[Target, WeightFormat]] = {
     "f32": {"cpu": "f32", "onnx": "f32", "tensorrt-rtx": "f16", "tensorrt": "f16"},
     "f16": {"cpu": "f16", "onnx": "f16", "tensorrt-rtx": "f16", "tensorrt": "f16"},
     "bf16": {"cpu": "bf16", "onnx": "bf16", "tensorrt-rtx": "bf16", "tensorrt": "bf16"},
     "int8": {"cpu": "int8", "onnx": "int8", "tensorrt-rtx": "int8", "tensorrt": "int8"},
     "int4": {"cpu": "int4", "onnx": "int4", "tensorrt-rtx": "int4", "tensorrt": "int4"},
-    "fp8": {"onnx": "fp8", "tensorrt-rtx": "fp8", "tensorrt": "fp8"},
+    "fp8": {"cpu": "int8", "onnx": "fp8", "tensorrt-rtx": "fp8", "tensorrt": "fp8"},
 }
 
 # Rows are looked up in embeddings, which graphs cannot do in every format: the next wider one then.
@@ -61,18 +60,8 @@ def parse_format(text: str) -> TensorFormat:
 
 
 def stored_format(wanted: TensorFormat, role: Role, target: Target) -> TensorFormat:
-    """How `target` stores a matrix that is wanted in a format: like that, or in the nearest format it takes.
-
-    Raises:
-        CompileError: it takes neither that format nor one like it.
-    """
-    takers = _STORED.get(wanted.kind, {})
-    if target == "onnxruntime" and "onnx" in takers:
-        takers = takers | {target: takers["onnx"]}  # the same weights in other operators
-    if target not in takers:
-        able = ", ".join(name for name, stored in _STORED.items() if target in stored)
-        raise CompileError(f"target {target} does not take {wanted.kind} weights: expected one of {able}")
-    kind = takers[target]
+    """How `target` stores a matrix that is wanted in a format: like that, or in the nearest format it takes."""
+    kind = _STORED[wanted.kind]["onnx" if target == "onnxruntime" else target]  # its own operators, the same weights
     if role == "embeddings" and target != "cpu":
         kind = _EMBEDDINGS.get(kind, kind)
     return TensorFormat(kind, wanted.block if kind == "int4" else 0)

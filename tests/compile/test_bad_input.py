@@ -73,7 +73,11 @@ CASES: dict[str, tuple[Damage, dict[str, Any], str]] = {
         INT4 | {"targets": ("tensorrt-rtx",), "compute_capability": ("7.5",)},
         r"int4 needs compute capability 8\.0 or newer.*7\.5",
     ),
-    "format": (nothing, {"weights": "fp8", "targets": ("cpu",)}, "target cpu does not take fp8 weights: expected one"),
+    "format": (
+        nothing,
+        {"weights": "fp8", "targets": ("tensorrt-rtx",), "compute_capability": ("8.0",)},
+        "fp8 needs compute capability 8.9 or newer, but --compute-capability holds 8.0",
+    ),
     "context": (nothing, {"context": 4096}, "--context 4096"),
 }
 

@@ -225,12 +225,14 @@ def test_exact_weights_put_the_blame_on_the_arithmetic(checkpoint: Path, tmp_pat
         build_package(checkpoint, tmp_path / "package", config)
 
 
-def test_a_format_that_a_target_does_not_take_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        CompileError, match="target cpu does not take fp8 weights: expected one of f32, f16, bf16, int8, int4"
-    ):
-        build_package(checkpoint, tmp_path / "package", FAST.model_copy(update={"weights": "fp8"}))
-    assert leftovers(tmp_path) == []
+def test_a_format_that_a_target_does_not_take_becomes_the_nearest_and_is_recorded(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    made = build_package(checkpoint, tmp_path / "package", FAST.model_copy(update={"weights": "fp8"}))
+    backend = made.manifest.backends["cpu"]
+    assert backend.weights == "int8"
+    assert backend.tensors == {"f16": 2, "int8": 14}
+    assert made.verification.backends["cpu"].bound == Bounds().int8
 
 
 @pytest.mark.parametrize(
