@@ -106,7 +106,9 @@ def compile_command(
 
 
 def verify_command(
-    package: Annotated[Path, typer.Argument(help="A package: a folder or one file.")], json_output: JsonOption = False
+    package: Annotated[Path, typer.Argument(help="A package: a folder or one file.")],
+    html: Annotated[Path | None, typer.Option(help="Write the proof made here as a page.")] = None,
+    json_output: JsonOption = False,
 ) -> None:
     """Prove a package again on this machine: its files and every backend that can run here."""
     from castline.compile.one_file import as_folder
@@ -114,6 +116,11 @@ def verify_command(
 
     with as_folder(package) as folder:
         verification = verify_package(folder)
+        if html is not None:
+            from castline.compile.package import read_manifest
+            from castline.compile.page import write_page
+
+            write_page(html, folder, read_manifest(folder), verification)
     if json_output:
         print_json({"package": str(package), "verification": verification.model_dump(mode="json")})
         return

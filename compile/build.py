@@ -21,6 +21,7 @@ from castline.compile.graph import write_graph
 from castline.compile.graph_contrib import graph_variant
 from castline.compile.layer_steps import activation_ranges
 from castline.compile.package import (
+    PAGE,
     PROOF_FILES,
     SCHEMA_VERSION,
     Backend,
@@ -36,6 +37,7 @@ from castline.compile.package import (
     read_manifest,
     write_manifest,
 )
+from castline.compile.page import write_page
 from castline.compile.plan import Plan, make_plan
 from castline.compile.provenance import checkpoint_sha256
 from castline.compile.reference import reference_logits
@@ -187,6 +189,7 @@ def build_package(
         write_manifest(folder, manifest)  # the CPU runtime opens packages only
         bounds = _bounds(plan.config)
         verification = prove(folder, reader, backends, tokens, bounds, work=work, allow_unverified=allow_unverified)
+        write_page(folder / PAGE, folder, manifest, verification)
         manifest = _proven(folder, manifest, verification)
         write_manifest(folder, manifest)
         work.publish()
