@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from castline.cli.engine import warn_unverified
+from castline.cli.expected import show_plan
 from castline.cli.output import JsonOption, note, print_json, print_table, size
 from castline.cli.recipe import COMPILE_TABLES, SetOption, read_tables
 from castline.errors import RecipeError
@@ -69,23 +70,16 @@ def compile_command(
     from castline.compile.build import dry_run as plan_package
 
     if dry_run:
-        from castline.model.checkpoint import CheckpointReader
-
-        plan = plan_package(checkpoint, config)
-        sizes = {str(name): count for name, count in plan.sizes.items()}
-        if json_output:
-            print_json({"weights": {str(k): str(v) for k, v in plan.formats.items()}, "bytes": sizes})
-            return
-        if config.is_automatic:
+        model, plan = plan_package(checkpoint, config)
+        if config.is_automatic and not json_output:
             from castline.compile.automatic import sensitivity_flops
 
-            work = sensitivity_flops(CheckpointReader(checkpoint).config, plan.config.targets)
+            work = sensitivity_flops(model, plan.config.targets)
             note(
                 f"formats are chosen by measurement: {work / 1e12:,.1f} TFLOP for sensitivities, then choices are "
                 "built and measured until one fits (2 or 3, mostly). The sizes are the largest there can be"
             )
-        rows = [(name, plan.formats[name], size(count)) for name, count in plan.sizes.items()]
-        print_table(f"would build {out}", ("backend", "weights", "size"), rows)
+        show_plan(model, plan, out, as_json=json_output)
         return
     summary = build_package(checkpoint, out, config, force=force, allow_unverified=allow_unverified, say=note)
     if summary.reused:

@@ -48,8 +48,9 @@ from castline.compile.weights import Weights
 from castline.compile.work import WorkFolder, differences
 from castline.errors import CompileError, RecipeError, VerificationError
 from castline.files import read_json, require_space, sha256_file, sha256_json, write_bytes
-from castline.model.checkpoint import CheckpointReader
+from castline.model.checkpoint import INDEX_FILE, CheckpointReader
 from castline.model.config import ModelConfig
+from castline.model.hf_config import read_config
 from castline.model.importer import PROVENANCE_FILE, TOKENIZER_FILES
 from castline.progress import progress
 
@@ -72,14 +73,16 @@ class PackageSummary:
         return {name: self.manifest.size(name) for name in self.manifest.backends}
 
 
-def dry_run(checkpoint: Path, config: CompileConfig) -> Plan:
-    """What `build_package` would build, and how large it would be.
+def dry_run(checkpoint: Path, config: CompileConfig) -> tuple[ModelConfig, Plan]:
+    """The model, and what `build_package` would build of it; a folder with a config.json and no weights will do.
 
     Raises:
         CheckpointError: the checkpoint is damaged (headers only are read).
         CompileError, DeviceError: it cannot be compiled as asked.
     """
-    return plan_for(CheckpointReader(checkpoint).config, config)
+    has_weights = any(checkpoint.glob("*.safetensors")) or (checkpoint / INDEX_FILE).is_file()
+    model = CheckpointReader(checkpoint).config if has_weights else read_config(checkpoint)[0]
+    return model, plan_for(model, config)
 
 
 def build_package(

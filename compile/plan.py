@@ -12,7 +12,9 @@ from castline.compile.formats import (
     ON_REQUEST,
     TARGETS,
     TENSORRT_TARGETS,
+    CacheFormat,
     Target,
+    TensorFormat,
     WeightFormat,
     cache_format,
 )
@@ -35,8 +37,10 @@ class Plan:
 
     config: CompileConfig
     """With targets, context and compute capabilities filled in."""
+    wanted: Assignment
+    """The format of every tensor, as asked for."""
     assignments: dict[Target, Assignment]
-    """The format of every tensor, by target."""
+    """What each target makes of that."""
     capabilities: dict[Target, list[str]]
     """Of each TensorRT target."""
     sizes: dict[Target, int]
@@ -105,6 +109,7 @@ def make_plan(model: ModelConfig, config: CompileConfig, chosen: Assignment | No
     )
     return Plan(
         config=resolved,
+        wanted=wanted,
         assignments=assignments,
         capabilities=capabilities,
         sizes={target: target_size(model, target, assignments[target], context) for target in targets},
@@ -166,25 +171,37 @@ def target_size(model: ModelConfig, target: Target, assignment: Assignment, cont
     if target == "cpu":
         return cpu_weights_size(model, assignment)
     for_tensorrt = target in TENSORRT_TARGETS
-    width = 2 if for_tensorrt else 4
-    graph = context * model.head_dim * width
+    graph = context * model.head_dim * (2 if for_tensorrt else 4)
     for name, shape in layout_shapes(model, "llama").items():
-        stored = assignment[name]
-        if stored.kind == "int4":
-            grids = shape[0] * -(-shape[1] // stored.block)
-            graph += prod(shape) // 2 + grids * width + (0 if for_tensorrt else grids // 2)
-        elif stored.kind in ("int8", "fp8"):
-            blocks = -(-shape[1] // fitting_block(shape[1])) if (target, stored.kind) == ("onnxruntime", "int8") else 1
-            graph += prod(shape) + shape[0] * blocks * width
-        else:
-            graph += prod(shape) * (_FLOAT_BYTES[stored.kind] if len(shape) > 1 else width)
+        graph += tensor_bytes(shape, assignment[name], target)
     return 2 * graph if for_tensorrt else graph  # the engine holds the weights again
 
 
-def _cache(model: ModelConfig, target: Target, assignment: Assignment, config: CompileConfig) -> int:
-    heads = 2 * model.num_hidden_layers * model.num_key_value_heads * config.context
-    stored = cache_format(target, config.kv, assignment.main)
+def tensor_bytes(shape: tuple[int, ...], stored: TensorFormat, target: Target) -> int:
+    """Bytes of one tensor as a target stores it, its scales and zeros included."""
+    width = 2 if target in TENSORRT_TARGETS else 4
+    if len(shape) < 2:
+        return prod(shape) * width
+    if stored.kind == "int4":
+        grids = shape[0] * -(-shape[1] // stored.block)
+        if target == "cpu":
+            return prod(shape) // 2 + grids * 3
+        return prod(shape) // 2 + grids * width + (0 if target in TENSORRT_TARGETS else grids // 2)
+    if stored.kind in ("int8", "fp8"):
+        blocks = -(-shape[1] // fitting_block(shape[1])) if (target, stored.kind) == ("onnxruntime", "int8") else 1
+        return prod(shape) + shape[0] * blocks * width
+    return prod(shape) * _FLOAT_BYTES[stored.kind]
+
+
+def cache_bytes_per_token(model: ModelConfig, target: Target, assignment: Assignment, kv: CacheFormat) -> int:
+    """Bytes of the keys and values of one token."""
+    heads = 2 * model.num_hidden_layers * model.num_key_value_heads
+    stored = cache_format(target, kv, assignment.main)
     if stored == "int8":
         return heads * (model.head_dim + _INT8_CACHE_SCALE * -(-model.head_dim // _INT8_CACHE_BLOCK))
+    return heads * model.head_dim * _FLOAT_BYTES[stored]
+
+
+def _cache(model: ModelConfig, target: Target, assignment: Assignment, config: CompileConfig) -> int:
     batch = config.batch if target in TENSORRT_TARGETS else 1
-    return heads * model.head_dim * _FLOAT_BYTES[stored] * batch
+    return cache_bytes_per_token(model, target, assignment, config.kv) * config.context * batch

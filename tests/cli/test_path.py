@@ -116,3 +116,22 @@ def test_a_model_without_a_chat_template_cannot_be_talked_to(package: Path, cast
     assert result.code == 3
     assert "has no chat template" in result.err
     assert "castline run" in result.err
+
+
+def test_a_dry_run_needs_a_configuration_only(data: Path, run: Path, castline: Castline) -> None:
+    folder = data / "config-only"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((run / "checkpoint" / "config.json").read_bytes())
+    command = ("compile", folder, "--out", data / "never", "--dry-run", "--target", "cpu", "--weights", "int4")
+    result = castline(*command, "--json").json
+    memory = result["memory"]["cpu"]
+    assert result["bytes"]["cpu"] >= memory["weights"] > 0
+    gpu = result["gpus"]["L4"]
+    assert gpu["runs"]
+    assert not result["gpus"]["T4"]["runs"]  # int4 needs compute capability 8.0
+    assert gpu["most_tokens_per_second"]["0"] > gpu["most_tokens_per_second"][str(result["context"])]
+    said = castline(*command)
+    assert said.code == 0
+    assert "memory of cpu" in said.out
+    assert "RTX 4090" in said.out
+    assert not (data / "never").exists()

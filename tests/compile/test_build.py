@@ -273,7 +273,7 @@ def test_an_int8_cache_is_proven_with_the_package_and_takes_a_quarter(checkpoint
     ids = random_ids(60, 320)
     difference = np.abs(found[0].logits(ids) - found[1].logits(ids)).max()
     assert 0 < difference < 0.05
-    plans = [dry_run(checkpoint, FAST.model_copy(update={"kv": kv, "context": 96})) for kv in ("int8", "f32")]
+    plans = [dry_run(checkpoint, FAST.model_copy(update={"kv": kv, "context": 96}))[1] for kv in ("int8", "f32")]
     # Two layers of two heads of 16: a key or value is 16 bytes and a scale of 2, or 64 bytes.
     assert [plan.cache_bytes["cpu"] for plan in plans] == [2 * 2 * 2 * 96 * 18, 2 * 2 * 2 * 96 * 64]
     assert plans[0].cache_bytes["onnx"] == plans[1].cache_bytes["onnx"]
@@ -308,7 +308,7 @@ def test_nan_in_the_checkpoint_leaves_nothing(tmp_path: Path) -> None:
 def test_a_dry_run_knows_the_sizes(tmp_path: Path, weights: WeightFormat, tied: bool) -> None:
     random_llama(tmp_path / "checkpoint", tie_word_embeddings=tied, hidden_size=128, vocab_size=4096)
     config = FAST.model_copy(update={"weights": weights, "bounds": Bounds(int4=1.0)})
-    plan = dry_run(tmp_path / "checkpoint", config)
+    _, plan = dry_run(tmp_path / "checkpoint", config)
     assert plan.config.context == 128
     assert plan.cache_bytes["cpu"] == 2 * 2 * 2 * 32 * 128 * 4  # k and v, layers, heads, head size, tokens, bytes
     summary = build_package(tmp_path / "checkpoint", tmp_path / "package", config)
@@ -329,7 +329,7 @@ def test_a_dry_run_counts_the_graph_and_the_weights_in_the_engine(tmp_path: Path
     pytest.importorskip("tensorrt_rtx")
     random_llama(tmp_path / "checkpoint", hidden_size=128, vocab_size=4096)
     config = FAST.model_copy(update={"targets": ("tensorrt-rtx",), "compute_capability": ("8.9",), "batch": 3})
-    plan = dry_run(tmp_path / "checkpoint", config)
+    _, plan = dry_run(tmp_path / "checkpoint", config)
     assert plan.cache_bytes["tensorrt-rtx"] == 3 * 2 * 2 * 2 * 32 * 128 * 2  # sequences, as above, half precision
     package = build_package(tmp_path / "checkpoint", tmp_path / "package", config).package / "tensorrt-rtx"
     weights = (package / "model.onnx.data").stat().st_size
