@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from castline.cli.engine import BackendOption, PackageArgument, ThreadsOption, open_engine
+from castline.cli.engine import (
+    BackendOption,
+    PackageArgument,
+    SeedOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    open_engine,
+)
 from castline.cli.output import note
 from castline.errors import DataError
 
@@ -16,10 +25,10 @@ def chat_command(
     package: PackageArgument,
     system: Annotated[str | None, typer.Option(help="What the model is told first.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0, help="0: greedy.")] = 0.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Sample among the k likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Sample within this probability mass.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same answers.")] = 0,
+    temperature: TemperatureOption = 0.0,
+    top_k: TopKOption = 0,
+    top_p: TopPOption = 1.0,
+    seed: SeedOption = 0,
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:

@@ -19,6 +19,10 @@ Backend = Literal["auto", "cpu", "tensorrt"]
 PackageArgument = Annotated[
     Path, typer.Argument(help="A package, as `castline compile` writes it: a folder or one file.")
 ]
+TemperatureOption = Annotated[float, typer.Option(min=0, help="0: greedy.")]
+TopKOption = Annotated[int, typer.Option(min=0, help="Sample among the k likeliest; 0: all.")]
+TopPOption = Annotated[float, typer.Option(min=0, max=1, help="Sample within this probability mass.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same text.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")]
 BackendOption = Annotated[Backend, typer.Option(help="auto: the best that this machine has.")]
 
@@ -28,10 +32,10 @@ def run_command(
     prompt: Annotated[str | None, typer.Option(help="The text to continue.")] = None,
     ids: Annotated[Path | None, typer.Option(help="A file with a JSON list of token ids to continue.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many new tokens.")] = 128,
-    temperature: Annotated[float, typer.Option(min=0, help="0: greedy.")] = 0.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Sample among the k likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Sample within this probability mass.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text.")] = 0,
+    temperature: TemperatureOption = 0.0,
+    top_k: TopKOption = 0,
+    top_p: TopPOption = 1.0,
+    seed: SeedOption = 0,
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
     json_output: JsonOption = False,
