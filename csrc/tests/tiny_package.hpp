@@ -113,7 +113,7 @@ inline std::string tiny_archive(const std::vector<std::pair<std::string, std::st
   std::string out;
   std::string directory;
   const auto put = [](std::string& to, std::uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> (8 * i));
+    for (int i = 0; i < bytes; ++i) to += static_cast<char>(i < 8 ? value >> (8 * i) : 0);
   };
   for (const auto& [name, content] : files) {
     const std::uint64_t header = out.size();
