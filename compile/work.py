@@ -10,7 +10,6 @@ moment. The folder goes when the package is in its place, and after an error: wh
 """
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from castline.compile.one_file import SUFFIX, write_one_file
 from castline.compile.package import package_files
 from castline.compile.store import Arrays
 from castline.errors import CastlineError, CompileError, RecipeError
-from castline.files import os_error, read_json, replace_folder, write_bytes, write_json
+from castline.files import locked, read_json, replace_folder, write_bytes, write_json
 
 T = TypeVar("T")
 
@@ -55,16 +54,8 @@ class WorkFolder:
             CompileError: another process is at work here.
             KeyboardInterrupt: Ctrl-C, saying where the work is kept.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise os_error(error, self.folder) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CompileError(f"another castline is building {self._out}; wait for it, or stop it") from None
+        busy = CompileError(f"another castline is building {self._out}; wait for it, or stop it")
+        with locked(self.folder / "lock", busy):
             self._claim(identity, force)
             try:
                 self.package.mkdir(exist_ok=True)

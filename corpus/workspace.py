@@ -6,7 +6,6 @@ belongs to the corpus: it may hold times, and may be deleted from a finished cor
 """
 
 import contextlib
-import fcntl
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 from castline.corpus.sources import WORKSPACE
 from castline.errors import DataError
-from castline.files import os_error, read_json, sha256_json, write_json
+from castline.files import locked, read_json, sha256_json, write_json
 
 
 class Workspace:
@@ -35,16 +34,8 @@ class Workspace:
             DataError: another process is building here.
             DeviceError: the directory cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise os_error(error, self.folder) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"another castline is building {self.out}; wait for it, or stop it") from None
+        busy = DataError(f"another castline is building {self.out}; wait for it, or stop it")
+        with locked(self.folder / "lock", busy):
             for leftover in self.out.rglob(".*.tmp"):  # of writes that were cut off
                 leftover.unlink(missing_ok=True)
             yield

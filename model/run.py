@@ -11,7 +11,6 @@ summary.json       written last: a directory with a summary is complete
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -44,16 +43,8 @@ class RunDirectory:
             DataError: another process is training here.
             DeviceError: the directory cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise files.os_error(error, self.path) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"another castline is training in {self.path}; wait for it, or stop it") from None
+        busy = DataError(f"another castline is training in {self.path}; wait for it, or stop it")
+        with files.locked(self.path / ".lock", busy):
             yield
 
     def check(self, identity: dict[str, Any], *, force: bool) -> None:

@@ -5,6 +5,7 @@ A folder is complete when its manifest is there, so stages write the manifest la
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from castline.errors import DataError, DeviceError
+from castline.errors import CastlineError, DataError, DeviceError
 
 
 @contextlib.contextmanager
@@ -99,6 +100,27 @@ def replace_folder(folder: Path, path: Path) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise os_error(error, path) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: CastlineError) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; its folder is made if it is not there.
+
+    Raises:
+        CastlineError: `busy`, where another process has it.
+        DeviceError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise os_error(error, path.parent) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        yield
 
 
 def _sync_folder(path: Path) -> None:
